@@ -84,6 +84,13 @@ class LedgerInvalid(StoreFailed):
     code = "mpc.LedgerInvalid"
 
 
+class DaemonUnavailable(LocalFault):
+    """In the client: no daemon answers on the socket, or it closed the connection."""
+
+    code = "mpc.DaemonUnavailable"
+    retryable = True
+
+
 # ------------------------------------------------------------------------------------------------ the caller
 
 
@@ -126,6 +133,32 @@ class RangeTooWide(CallerFault):
     """From the declared bounds the result could overflow the widest field; nothing ran."""
 
     code = "mpc.RangeTooWide"
+
+
+class MethodUnknown(CallerFault):
+    """The API has no such method in this version."""
+
+    code = "mpc.MethodUnknown"
+
+
+class LimitExceeded(CallerFault):
+    """A message, a nesting, or a number of calls or connections over its limit; the message names the limit."""
+
+    code = "mpc.LimitExceeded"
+
+
+class Lagged(CallerFault):
+    """The watcher did not read its events in time; watch again from `next_seq`."""
+
+    code = "mpc.Lagged"
+    retryable = True
+
+    def __init__(self, message: str, *, next_seq: int) -> None:
+        super().__init__(message)
+        self.next_seq = next_seq
+
+    def data(self) -> dict[str, object]:
+        return {"next_seq": self.next_seq}
 
 
 # ------------------------------------------------------------------------------------------------ peers
@@ -193,6 +226,13 @@ class PlanMismatch(SessionFault):
     code = "mpc.PlanMismatch"
     who_must_act = "operator"
     retryable = False
+
+
+class ClockSkew(SessionFault):
+    """Two parties' clocks differ by more than the limit; the operators must synchronise them."""
+
+    code = "mpc.ClockSkew"
+    who_must_act = "operator"
 
 
 class Cancelled(SessionFault):

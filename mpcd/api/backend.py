@@ -1,0 +1,100 @@
+"""What the API needs from the daemon (layer 12): implemented in `daemon/`, faked in tests.
+
+Every method may raise `MpcdError`; the server turns it into its code.  Anything else becomes `mpc.Internal` with a
+reference. A call may be cancelled at any checkpoint when its connection ends; a job, once `submit` has made it, must
+go on without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from mpcd.api.types import Caller, EventBatch, JobResult, Map, NodeInfo
+
+
+class Backend(Protocol):
+    """The daemon, as its local callers see it."""
+
+    def node_info(self) -> NodeInfo:
+        """Who we are; answers `Hello` and must not block."""
+        ...
+
+    # -------------------------------------------------------------------------------------------- analysts
+
+    async def describe(self, caller: Caller) -> Map:
+        """What can be asked.
+
+        Returns:
+            `{"consortium", "roster_version", "parties": [{"id", "name", "roles"}], "tables": [{"name", "owners": [ids],
+            "rows_max", "columns": [{"name", "type", "unit", "levels", "bounds", "nullable", "uses": [verbs here allowed]}]}]}`
+        """
+        ...
+
+    async def explain(self, caller: Caller, signed_request: bytes) -> Map:
+        """What a request would do, without running it.
+
+        Returns:
+            `{"plan_hash", "columns": [names], "cells", "uses": {"table.column": [verbs]}, "opened": [sentence per value],
+            "rules": [sentence per disclosure rule], "rounds", "bytes_sent": {"compute": n, "input": n}, "security",
+            "refusals": [{"party", "rule", "subject", "message"}]}`: this party's refusals, empty where it would agree.
+        """
+        ...
+
+    async def submit(self, caller: Caller, signed_request: bytes, idempotency_key: str) -> str:
+        """Start a job and answer at once with its name; the same key from the same caller names the same job."""
+        ...
+
+    async def watch(self, caller: Caller, job: str, from_seq: int) -> EventBatch:
+        """Wait until the job has an event with `seq >= from_seq` or is over, then answer with all such events."""
+        ...
+
+    async def cancel(self, caller: Caller, job: str) -> None:
+        """Ask for the job's end; without effect once it is recorded."""
+        ...
+
+    async def result(self, caller: Caller, job: str) -> JobResult:
+        """What the job made; raises the job's own error, or `NotFound` while it still runs."""
+        ...
+
+    async def status(self, caller: Caller) -> Map:
+        """Short: `{"state", "security", "kernel", "uptime_seconds", "peers_connected", "peers_total",
+        "jobs_running"}`.
+        """
+        ...
+
+    # -------------------------------------------------------------------------------------------- administrators
+
+    async def peers(self) -> list[Map]:
+        """One map a peer: `{"party", "name", "state", "address", "since_seconds", "detail"}`."""
+        ...
+
+    async def ledger_verify(self) -> Map:
+        """`{"entries", "head", "valid": True}`; raises `LedgerInvalid` where the chain breaks."""
+        ...
+
+    async def ledger_entries(self, from_seq: int, count: int) -> list[Map]:
+        """Entries in order: `{"seq", "at", "kind", "hash", "content": map or nothing}`."""
+        ...
+
+    async def table_list(self) -> list[Map]:
+        """One map a table of the roster: `{"name", "state", "rows", "data_version", "published"}`."""
+        ...
+
+    async def table_import(self, table: str, paths: Sequence[str]) -> Map:
+        """Turn files into a snapshot: `{"table", "rows", "data_version", "columns"}`; raises `DataInvalid` with
+        every reason.
+        """
+        ...
+
+    async def table_publish(self, table: str, data_version: str | None) -> Map:
+        """Use a snapshot (the newest if none is named) for requests from now on; answers like `table_list`'s items."""
+        ...
+
+    async def reload(self) -> Map:
+        """Read configuration, roster and policy again; keeps the old ones and raises if the new are wrong."""
+        ...
+
+    async def drain(self) -> Map:
+        """Take no new requests, let the running ones end; `{"jobs_running"}`."""
+        ...
