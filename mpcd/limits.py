@@ -51,3 +51,82 @@ API_JOB_EVENTS_MAX: Final = 512
 API_LEDGER_ENTRIES_MAX: Final = 500
 API_CLIENT_SECONDS_MAX: Final = 330.0
 """How long a client waits for one answer; longer than a session may take."""
+
+# --------------------------------------------------------------------------------------------- identity
+REQUEST_BYTES_MAX: Final = 16 * 2**10
+"""Canonical bytes of one signed request."""
+PURPOSE_CHARACTERS_MAX: Final = 80
+CONSORTIUM_CHARACTERS_MAX: Final = 64
+RELEASE_BYTES_MAX: Final = 12 * 2**20
+"""Plaintext of one sealed release, padding included."""
+KEY_FILE_BYTES_MAX: Final = 4096
+
+# --------------------------------------------------------------------------------------------- governance
+POLICY_BYTES_MAX: Final = 4 * 2**20
+POLICY_NESTING_LEVELS_MAX: Final = 8
+POLICY_ANALYSTS_MAX: Final = 10_000
+POLICY_TABLES_MAX: Final = 1_000
+POLICY_COLUMNS_MAX: Final = 2_000
+"""Of one table."""
+NAME_CHARACTERS_MAX: Final = 128
+"""Of an analyst, a table or a column."""
+THRESHOLD_PERSONS_MAX: Final = 1_000_000
+
+# --------------------------------------------------------------------------------------------- store
+LEDGER_CONTENT_BYTES_MAX: Final = 256 * 2**10
+"""Readable content of one ledger entry."""
+LEDGER_ENTRIES_PER_READ_MAX: Final = 10_000
+DEBITS_PER_SESSION_MAX: Final = 1_000
+STORE_BUSY_SECONDS_MAX: Final = 5.0
+
+# --------------------------------------------------------------------------------------------- sources (data children)
+CHILD_REQUEST_BYTES_MAX: Final = 4 * 2**20
+CHILD_REPLY_BYTES_MAX: Final = 64 * 2**20
+CHILD_START_SECONDS_MAX: Final = 20.0
+CHILD_USES_MAX: Final = 1000
+CHILD_IDLE_SECONDS_MAX: Final = 600.0
+"""An idle engine child gives its memory back after this; the next request starts another."""
+ENGINE_SECONDS_MAX: Final = 120.0
+ENGINE_MEMORY_BYTES_MAX: Final = 8 * 2**30
+"""Address space of an engine child; DuckDB's own limit is set to a quarter."""
+IMPORT_SECONDS_MAX: Final = 3600.0
+IMPORT_MEMORY_BYTES_MAX: Final = 32 * 2**30
+IMPORT_EXAMPLES_MAX: Final = 3
+"""Examples per column and reason, shown to the operator alone."""
+PROPOSED_LEVELS_MAX: Final = 200
+PROPOSED_DECIMALS_MAX: Final = 9
+
+# --------------------------------------------------------------------------------------------- noise
+NOISE_MESSAGE_BYTES_MAX: Final = 65_535
+"""The specification's own limit for a handshake or transport message, tags included."""
+
+# --------------------------------------------------------------------------------------------- net
+HANDSHAKE_SECONDS_MAX: Final = 5.0
+HANDSHAKE_MESSAGE_BYTES_MAX: Final = 4096
+HALF_OPEN_HANDSHAKES_MAX: Final = 64
+HANDSHAKES_PER_ADDRESS_BURST_MAX: Final = 32
+HANDSHAKES_PER_ADDRESS_PER_SECOND_MAX: Final = 4.0
+HANDSHAKE_ADDRESSES_MAX: Final = 4096
+"""Addresses whose handshakes are being counted; the least recently seen is forgotten first."""
+CHANNEL_SECONDS_MAX: Final = 3600.0
+"""Age at which the dialler makes a new channel and lets the old one drain."""
+CHANNEL_DRAIN_SECONDS_MAX: Final = 600.0
+CHANNEL_PING_SECONDS_MAX: Final = 10.0
+"""Silence after which a channel asks whether the peer is still there."""
+CHANNEL_SILENCE_SECONDS_MAX: Final = 25.0
+"""Silence after which a channel is lost."""
+RECONNECT_SECONDS_MAX: Final = 30.0
+LINK_EARLY_BYTES_MAX: Final = 64 * 2**10
+"""What a role may send to another before the receiver has asked for anything."""
+LINK_WINDOW_BYTES_MAX: Final = 8 * 2**20
+"""What a role may send to another beyond the messages that the receiver waits for."""
+LINK_MESSAGE_BYTES_MAX: Final = 2**28
+EARLY_SESSIONS_MAX: Final = 64
+"""Sessions per peer for which messages are held although we have not opened them yet."""
+EARLY_LINKS_MAX: Final = 256
+"""Links per peer, over all those sessions."""
+CONTROL_MESSAGE_BYTES_MAX: Final = 16 * 2**20
+CONTROL_WINDOW_BYTES_MAX: Final = 20 * 2**20
+"""Control messages of one peer that are sent but not handled yet."""
+INLINE_KERNEL_BYTES_MAX: Final = 128 * 2**10
+"""Kernels over fewer bytes run on the event loop; above it in a worker thread."""
