@@ -45,7 +45,9 @@ API_HELLO_SECONDS_MAX: Final = 5.0
 API_IDLE_SECONDS_MAX: Final = 600.0
 API_SEND_SECONDS_MAX: Final = 30.0
 API_WATCH_EVENTS_MAX: Final = 64
-"""Events that wait for one watcher; one more and the watcher has lagged."""
+"""Events that wait for one watcher."""
+API_WATCH_SECONDS_MAX: Final = 2.0
+"""How long that queue may stay full before the watcher has lagged."""
 API_JOBS_MAX: Final = 1024
 API_JOB_EVENTS_MAX: Final = 512
 API_LEDGER_ENTRIES_MAX: Final = 500
