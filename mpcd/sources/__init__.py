@@ -6,9 +6,9 @@ Everything that touches analyst text or patient rows runs in a child process tha
     import child    CSV or Parquet -> snapshot         `import_table`   reads the sources, writes one directory
     engine child    one generated statement -> sums    `DuckdbEngine`   reads snapshots, nothing else
 
-The parent keeps what must not be trusted to a child: the deadline, the limits, the check of what comes back, and the one
-error that the rest of the world sees (`EngineFailed`).  The names below are loaded on first use, so that a child imports
-only what it needs.
+The parent keeps what must not be trusted to a child: the deadline, the limits, the check of what comes back, and the
+one error that the rest of the world sees (`EngineFailed`).  The names below are loaded on first use, so that a child
+imports only what it needs.
 """
 
 from __future__ import annotations

@@ -3,14 +3,14 @@
 A `Child` is one process and one request at a time.  What the parent guarantees, whatever the child does:
 
 - It is started with `python -m`, a minimal environment, its own session, and no descriptor but its two pipes.
-- A request ends within its deadline: the child is killed with SIGKILL, never asked.  The same happens when the caller is
-  cancelled, when a reply is longer than its cap or is no frame, and when the child reports an error that is not one of
-  `mpcd.errors`, since nobody knows what state such a child is in.
-- Every such end is the one `ChildFailed`, with one text.  The cause (`reason`) goes to the local log, as a word from the
-  list below; an engine's own error text goes nowhere (SECURITY rule 17).
+- A request ends within its deadline: the child is killed with SIGKILL, never asked.  The same happens when the caller
+  is cancelled, when a reply is longer than its cap or is no frame, and when the child reports an error that is not one
+  of `mpcd.errors`, since nobody knows what state such a child is in.
+- Every such end is the one `ChildFailed`, with one text.  The cause (`reason`) goes to the local log, as a word from
+  the list below; an engine's own error text goes nowhere (SECURITY rule 17).
 
-The process is started from the thread that runs trio, not from a worker thread: PR_SET_PDEATHSIG fires when the *thread*
-that started the child ends, and trio retires its idle worker threads.
+The process is started from the thread that runs trio, not from a worker thread: PR_SET_PDEATHSIG fires when the
+*thread* that started the child ends, and trio retires its idle worker threads.
 """
 
 from __future__ import annotations
@@ -35,12 +35,10 @@ from mpcd.errors import EngineFailed, MpcdError, closed_codes
 from mpcd.sources import frames
 
 Reason = Literal["deadline", "cancelled", "closed", "reply", "error", "start"]
-"""Why a child was given up: its deadline; the caller left; it died (or hit a limit); its reply; its error; its start."""
+"""Why a child was given up: deadline; the caller left; it died (or hit a limit); its reply; its error; its start."""
 
 _LOG = structlog.get_logger("mpcd.sources")
-_MESSAGE: Final = (
-    "a local data process failed; the operator of this host finds the cause in its log (event child_failed)"
-)
+_MESSAGE: Final = "a local data process failed; the operator of that host finds the cause in the log (child_failed)"
 _READ_BYTES: Final = 2**18
 
 
@@ -79,8 +77,9 @@ class ChildSpec:
 
 def _environment() -> dict[str, str]:
     """Nothing of the daemon's environment but where the code is; `-S` skips what start-up hooks would add."""
-    root = str(Path(mpcd.__file__).resolve().parent.parent)
-    paths = [root, *(path for path in sys.path if path and path != root and Path(path).is_dir())]
+    root = Path(mpcd.__file__).resolve().parent.parent
+    found = (Path(path).resolve() for path in sys.path if path)
+    paths = [str(root), *(str(path) for path in found if path != root and path.is_dir())]
     return {"PYTHONPATH": os.pathsep.join(paths), "LC_ALL": "C.UTF-8", "TZ": "UTC", "PATH": os.defpath}
 
 
@@ -93,7 +92,7 @@ def _cpu_seconds_used(pid: int) -> float:
 class Child:
     """One warm process; made by `Child.start`, ended by `close` (or by its first failure)."""
 
-    def __init__(self, spec: ChildSpec, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, spec: ChildSpec, process: subprocess.Popen[bytes], complaints: int) -> None:
         """Use `Child.start`."""
         assert process.stdin is not None
         assert process.stdout is not None
@@ -108,6 +107,7 @@ class Child:
         self._replies = trio.lowlevel.FdStream(os.dup(process.stdout.fileno()))
         process.stdin.close()
         process.stdout.close()
+        self._complaints = complaints
         self._buffer = bytearray()
         self._busy = False
         self._dead = False
@@ -116,17 +116,22 @@ class Child:
     @classmethod
     async def start(cls, spec: ChildSpec) -> Self:
         """Start a process and wait until it is confined; raises `ChildFailed("start")`."""
-        process = subprocess.Popen(  # noqa: ASYNC220, S603  see the theory above; no shell, our own module
-            [sys.executable, "-S", "-P", "-s", "-B", "-m", spec.module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            close_fds=True,
-            start_new_session=True,
-            cwd="/",
-            env=_environment(),
-        )
-        child = cls(spec, process)
+        complaints = os.memfd_create("complaints")
+        try:
+            process = subprocess.Popen(  # noqa: ASYNC220, S603  see the theory above; no shell, our own module
+                [sys.executable, "-S", "-P", "-s", "-B", "-m", spec.module],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+                close_fds=True,
+                start_new_session=True,
+                cwd="/",
+                env=_environment(),
+            )
+        except BaseException:
+            os.close(complaints)
+            raise
+        child = cls(spec, process, complaints)
         first = {
             "parent": os.getpid(),
             "memory_bytes_max": spec.memory_bytes_max,
@@ -138,15 +143,12 @@ class Child:
             "leave_network": spec.leave_network,
         }
         try:
-            match await child._exchange(first, spec.start_seconds_max, starting=True):
-                case {"ok": {"offline": bool(offline)}}:
-                    child.offline = offline
-                    return child
-                case _:
-                    raise child._give_up("start", "the first frame")
+            answer = await child._exchange(first, spec.start_seconds_max, starting=True)
+            child.offline = _offline(answer)
         except BaseException:
             await child.close()
             raise
+        return child
 
     @property
     def pid(self) -> int:
@@ -255,6 +257,9 @@ class Child:
         if self._cause is not None:
             reason, detail = self._cause
             self._cause = None
+            if reason == "start":
+                # Written before the first request: an import error, never anything of a request or a row.
+                detail += ": " + os.pread(self._complaints, 2000, 0).decode(errors="replace").strip()[-300:]
             _LOG.warning(
                 "child_failed",
                 child=self.spec.name,
@@ -263,9 +268,12 @@ class Child:
                 child_pid=self.pid,
                 exit_status=self._process.returncode,
             )
+        if self._complaints >= 0:
+            os.close(self._complaints)
+            self._complaints = -1
 
     async def _reap(self) -> None:
-        """Wait until the kernel has freed what the child held (seconds for many GiB), without holding the event loop."""
+        """Wait until the kernel has freed what the child held (long for many GiB); the event loop goes on."""
         if self._process.poll() is not None:
             return
         descriptor = os.pidfd_open(self._process.pid)
@@ -282,6 +290,15 @@ class Child:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def _offline(answer: object) -> bool:
+    """What the child's first frame says; anything else is a failed start."""
+    match answer:
+        case {"ok": {"offline": bool(offline)}}:
+            return offline
+        case _:
+            raise ChildFailed("start", "a first frame of another form")
 
 
 def _typed(code: str, message: str) -> MpcdError:

@@ -1,10 +1,10 @@
-"""Warm children of one kind: borrowed for one request, replaced in the background.
+r"""Warm children of one kind: borrowed for one request, replaced in the background.
 
     idle --borrow--> busy --give back--> idle        while it is usable and of the current generation
-                          \\--otherwise--> closed     and `run` starts another in the background
+                          \--otherwise--> closed     and `run` starts another in the background
 
-At most `size_max` children exist at once; a request beyond that waits for one, inside its own deadline.  `run` keeps one
-idle child warm and retires those that were idle too long; without `run` everything still works, only colder.
+At most `size_max` children exist at once; a request beyond that waits for one, inside its own deadline.  `run` keeps
+one idle child warm and retires those that were idle too long; without `run` everything still works, only colder.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 import trio
+from trio import TaskStatus
 
 from mpcd.sources.child import Child, ChildFailed, ChildSpec
 
@@ -94,7 +95,7 @@ class Pool:
             await child.close()
         self._wanted.set()
 
-    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep one child warm until cancelled; the first is ready when `task_status` is told."""
         try:
             async with self._places:

@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 
 from mpcd.errors import PlanUnsupported
 from mpcd.sources import child_side
@@ -63,7 +64,7 @@ def inside(request: dict[str, object]) -> object:
         connected = False
     return {
         "environment": sorted(os.environ),
-        "descriptors": sorted(int(name) for name in os.listdir("/proc/self/fd")),
+        "descriptors": sorted(int(entry.name) for entry in Path("/proc/self/fd").iterdir()),
         "session": os.getsid(0),
         "core": list(resource.getrlimit(resource.RLIMIT_CORE)),
         "files": list(resource.getrlimit(resource.RLIMIT_NOFILE)),
@@ -73,8 +74,7 @@ def inside(request: dict[str, object]) -> object:
 
 
 def write(request: dict[str, object]) -> object:
-    with open(str(request["path"]), "wb") as file:
-        file.write(b"x")
+    Path(str(request["path"])).write_bytes(b"x")
     return None
 
 

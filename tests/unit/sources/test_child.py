@@ -144,9 +144,10 @@ async def test_what_libraries_print_is_not_an_answer() -> None:
 
 
 async def test_no_such_module() -> None:
-    with pytest.raises(ChildFailed) as caught:
+    with capture_logs() as logs, pytest.raises(ChildFailed) as caught:
         await Child.start(ChildSpec(module="no_such_module_here", memory_bytes_max=MEMORY_BYTES))
     assert caught.value.reason == "start"
+    assert "No module named no_such_module_here" in logs[0]["detail"]
 
 
 PARENT = """
@@ -189,7 +190,7 @@ async def test_pool_replaces_in_the_background(nursery: trio.Nursery) -> None:
     assert pids[0] == pids[1] != pids[2] == pids[3]
     assert gone(pids[0])
     with trio.fail_after(10):
-        while not pool._idle:
+        while not pool._idle:  # noqa: ASYNC110  the pool tells nobody
             await trio.sleep(0.01)
     nursery.cancel_scope.cancel()
 
@@ -222,7 +223,7 @@ async def test_pool_renews_and_retires(nursery: trio.Nursery) -> None:
     assert first != second
     assert prepared[0] == first
     with trio.fail_after(10):
-        while pool._idle:
+        while pool._idle:  # noqa: ASYNC110  as above
             await trio.sleep(0.05)
     assert gone(second)
     nursery.cancel_scope.cancel()
