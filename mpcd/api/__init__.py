@@ -1,7 +1,7 @@
 """The local API: msgpack-rpc over Unix sockets (layer 12).
 
 Theory of operation.  One connection carries msgpack values, nothing else: requests `[0, msgid, method, [map]]`,
-responses `[1, msgid, error, result]` and notifications `[2, method, [map]]`.  The first request is `mpc.v1.Hello`. 
+responses `[1, msgid, error, result]` and notifications `[2, method, [map]]`.  The first request is `mpc.v1.Hello`.
 A request that takes long is a *job*: `Submit` answers at once with its name, `Watch` streams its events as
 notifications, `Result` fetches what it made; the job survives the connection.
 

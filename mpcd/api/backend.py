@@ -27,7 +27,8 @@ class Backend(Protocol):
 
         Returns:
             `{"consortium", "roster_version", "parties": [{"id", "name", "roles"}], "tables": [{"name", "owners": [ids],
-            "rows_max", "columns": [{"name", "type", "unit", "levels", "bounds", "nullable", "uses": [verbs here allowed]}]}]}`
+            "rows_max", "columns": [{"name", "type", "unit", "levels", "bounds", "nullable",
+            "uses": [verbs]}]}]}`, where `uses` are the verbs that this party's policy allows.
         """
         ...
 
@@ -35,7 +36,7 @@ class Backend(Protocol):
         """What a request would do, without running it.
 
         Returns:
-            `{"plan_hash", "columns": [names], "cells", "uses": {"table.column": [verbs]}, "opened": [sentence per value],
+            `{"plan_hash", "columns": [names], "cells", "uses": {"table.column": [verbs]}, "opened": [sentences],
             "rules": [sentence per disclosure rule], "rounds", "bytes_sent": {"compute": n, "input": n}, "security",
             "refusals": [{"party", "rule", "subject", "message"}]}`: this party's refusals, empty where it would agree.
         """
@@ -58,8 +59,10 @@ class Backend(Protocol):
         ...
 
     async def status(self, caller: Caller) -> Map:
-        """Short: `{"state", "security", "kernel", "uptime_seconds", "peers_connected", "peers_total",
-        "jobs_running"}`.
+        """How we are.
+
+        Returns:
+            `{"state", "security", "kernel", "uptime_seconds", "peers_connected", "peers_total", "jobs_running"}`
         """
         ...
 
@@ -82,8 +85,13 @@ class Backend(Protocol):
         ...
 
     async def table_import(self, table: str, paths: Sequence[str]) -> Map:
-        """Turn files into a snapshot: `{"table", "rows", "data_version", "columns"}`; raises `DataInvalid` with
-        every reason.
+        """Turn files into a snapshot.
+
+        Returns:
+            `{"table", "rows", "data_version", "columns"}`
+
+        Raises:
+            DataInvalid: with every reason.
         """
         ...
 

@@ -1,7 +1,7 @@
 """The jobs of one daemon and their events (layer 12): the part of a backend that `Submit`, `Watch` and `Result` share.
 
-A job is known by a random name, to the uid that made it and to administrators; to everybody else it does not exist. 
-Events are kept in memory, the oldest dropped beyond a limit (a watcher that asks for a dropped one has lagged). 
+A job is known by a random name, to the uid that made it and to administrators; to everybody else it does not exist.
+Events are kept in memory, the oldest dropped beyond a limit (a watcher that asks for a dropped one has lagged).
 Finished jobs are forgotten, oldest first, beyond a limit; running ones never are: a full table answers `Busy`.
 """
 
@@ -152,4 +152,3 @@ class JobBook:
             raise Busy(f"{self._jobs_max} jobs are running here; try again when one has ended.")
         del self._jobs[oldest.name]
         self._by_key = {key: job for key, job in self._by_key.items() if job is not oldest}
-
