@@ -21,6 +21,8 @@ CLOCK_SKEW_SECONDS_MAX: Final = 60.0
 
 # --------------------------------------------------------------------------------------------- protocols
 VECTOR_ELEMENTS_MAX: Final = 2**24
+STEPS_PER_SESSION_MAX: Final = 2**20
+STEP_BYTES_MAX: Final = 255
 ROUND_SECONDS_MAX: Final = 30.0
 INPUT_OWNERS_MAX: Final = 64
 ROWS_PER_OWNER_MAX: Final = 2**32
