@@ -1,0 +1,9 @@
+/* AVX-512 siblings.  See field.h. */
+#include "field_portable.h"
+
+const struct field_kernels field_avx512 = {
+    .name = "avx512",
+    .p = FIELD_P_PORTABLE,
+    .q = FIELD_Q_PORTABLE,
+    FIELD_BITS_PORTABLE,
+};

@@ -1,0 +1,291 @@
+/* The meaning of every kernel, in portable C11 (with a 128-bit integer).  See field.h. */
+#include "field_portable.h"
+
+#include <string.h>
+
+/* ------------------------------------------------------------------------------------------- F_p */
+
+void p_add_portable(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t count) {
+    for (size_t i = 0; i < count; i++) out[i] = p_add1(a[i], b[i]);
+}
+
+void p_sub_portable(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t count) {
+    for (size_t i = 0; i < count; i++) out[i] = p_sub1(a[i], b[i]);
+}
+
+void p_mul_portable(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t count) {
+    for (size_t i = 0; i < count; i++) out[i] = p_mul1(a[i], b[i]);
+}
+
+void p_neg_portable(uint64_t *out, const uint64_t *a, size_t count) {
+    for (size_t i = 0; i < count; i++) out[i] = p_neg1(a[i]);
+}
+
+void p_scale_portable(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t count) {
+    uint64_t factor = b[0];
+    for (size_t i = 0; i < count; i++) out[i] = p_mul1(a[i], factor);
+}
+
+void p_sum_portable(uint64_t *out, const uint64_t *a, size_t count) {
+    u128 total = 0;
+    for (size_t i = 0; i < count; i++) total += a[i];
+    out[0] = p_reduce(total);
+}
+
+/* sum of a[i] b[i stride], folded every P_LAZY products. */
+static inline uint64_t p_dot1(const uint64_t *a, const uint64_t *b, size_t count, size_t stride) {
+    u128 total = 0;
+    size_t i = 0;
+    for (; i + P_LAZY <= count; i += P_LAZY) {
+        for (size_t j = i; j < i + P_LAZY; j++) total += (u128)a[j] * b[j * stride];
+        total = p_fold(total);
+    }
+    for (; i < count; i++) total += (u128)a[i] * b[i * stride];
+    return p_reduce(total);
+}
+
+void p_dot_portable(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t count) { out[0] = p_dot1(a, b, count, 1); }
+
+/* Four neighbouring columns of one row of the product. */
+static inline void p_row4(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t inner, size_t columns) {
+    u128 t0 = 0, t1 = 0, t2 = 0, t3 = 0;
+    for (size_t start = 0; start < inner; start += P_LAZY) {
+        size_t stop = inner - start < P_LAZY ? inner : start + P_LAZY;
+        for (size_t k = start; k < stop; k++) {
+            const uint64_t *row = b + k * columns;
+            t0 += (u128)a[k] * row[0];
+            t1 += (u128)a[k] * row[1];
+            t2 += (u128)a[k] * row[2];
+            t3 += (u128)a[k] * row[3];
+        }
+        t0 = p_fold(t0);
+        t1 = p_fold(t1);
+        t2 = p_fold(t2);
+        t3 = p_fold(t3);
+    }
+    out[0] = p_reduce(t0);
+    out[1] = p_reduce(t1);
+    out[2] = p_reduce(t2);
+    out[3] = p_reduce(t3);
+}
+
+void p_matmul_portable(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t rows, size_t inner, size_t columns) {
+    size_t j = 0;
+    for (; j + 4 <= columns; j += 4) {
+        for (size_t i = 0; i < rows; i++) p_row4(out + i * columns + j, a + i * inner, b + j, inner, columns);
+    }
+    for (; j < columns; j++) {
+        for (size_t i = 0; i < rows; i++) out[i * columns + j] = p_dot1(a + i * inner, b + j, inner, columns);
+    }
+}
+
+uint64_t p_sample_portable(uint64_t *out, const uint64_t *words, size_t count) {
+    uint64_t rejected = 0;
+    for (size_t i = 0; i < count; i++) out[i] = p_sample1(words[i], &rejected);
+    return rejected;
+}
+
+uint64_t p_is_canonical_portable(const uint64_t *a, size_t count) {
+    uint64_t high = 0;
+    for (size_t i = 0; i < count; i++) high |= (a[i] | (a[i] + 1)) >> P_BITS;
+    return ((high | (0 - high)) >> 63) ^ 1;
+}
+
+uint64_t p_mul_masked_portable(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1,
+                               const uint64_t *k0, const uint64_t *k1, size_t count) {
+    uint64_t rejected = 0;
+    for (size_t i = 0; i < count; i++) out[i] = p_mul_masked1(x0[i], x1[i], y0[i], y1[i], k0[i], k1[i], &rejected);
+    return rejected;
+}
+
+/* Unreduced sum of x0 (y0 + y1) + x1 y0 with y at a stride; below 2^128 - 2^61 - 2^67 so that a mask can be added. */
+static inline u128 p_cross_dot(const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1, size_t count, size_t stride) {
+    u128 total = 0;
+    size_t i = 0;
+    for (; i + P_LAZY <= count; i += P_LAZY) {
+        for (size_t j = i; j < i + P_LAZY; j++) total += p_cross(x0[j], x1[j], y0[j * stride], y1[j * stride]);
+        total = p_fold(total);
+    }
+    for (; i < count; i++) total += p_cross(x0[i], x1[i], y0[i * stride], y1[i * stride]);
+    return p_fold(total);
+}
+
+uint64_t p_dot_masked_portable(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1,
+                               const uint64_t *k0, const uint64_t *k1, size_t groups, size_t length) {
+    uint64_t rejected = 0;
+    for (size_t g = 0; g < groups; g++) {
+        size_t at = g * length;
+        u128 total = p_cross_dot(x0 + at, x1 + at, y0 + at, y1 + at, length, 1);
+        out[g] = p_reduce(total + p_mask(k0[g], k1[g], &rejected));
+    }
+    return rejected;
+}
+
+uint64_t p_matmul_masked_portable(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1,
+                                  const uint64_t *k0, const uint64_t *k1, size_t rows, size_t inner, size_t columns) {
+    uint64_t rejected = 0;
+    for (size_t j = 0; j < columns; j++) {
+        for (size_t i = 0; i < rows; i++) {
+            size_t at = i * columns + j;
+            u128 total = p_cross_dot(x0 + i * inner, x1 + i * inner, y0 + j, y1 + j, inner, columns);
+            out[at] = p_reduce(total + p_mask(k0[at], k1[at], &rejected));
+        }
+    }
+    return rejected;
+}
+
+/* ------------------------------------------------------------------------------------------- F_q */
+
+void q_add_portable(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t count) {
+    for (size_t i = 0; i < 2 * count; i += 2) q_store(out + i, q_add1(q_load(a + i), q_load(b + i)));
+}
+
+void q_sub_portable(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t count) {
+    for (size_t i = 0; i < 2 * count; i += 2) q_store(out + i, q_sub1(q_load(a + i), q_load(b + i)));
+}
+
+void q_mul_portable(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t count) {
+    for (size_t i = 0; i < 2 * count; i += 2) q_store(out + i, q_mul1(q_load(a + i), q_load(b + i)));
+}
+
+void q_neg_portable(uint64_t *out, const uint64_t *a, size_t count) {
+    for (size_t i = 0; i < 2 * count; i += 2) q_store(out + i, q_neg1(q_load(a + i)));
+}
+
+void q_scale_portable(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t count) {
+    u128 factor = q_load(b);
+    for (size_t i = 0; i < 2 * count; i += 2) q_store(out + i, q_mul1(q_load(a + i), factor));
+}
+
+void q_sum_portable(uint64_t *out, const uint64_t *a, size_t count) {
+    u128 low = 0, high = 0;
+    for (size_t i = 0; i < 2 * count; i += 2) {
+        low += a[i];
+        high += a[i + 1];
+    }
+    q_store(out, q_add1(q_reduce(low), q_times_2_64(q_reduce(high))));
+}
+
+static inline u128 q_dot1(const uint64_t *a, const uint64_t *b, size_t count, size_t stride) {
+    struct q_sums sums = {0, 0, 0, 0, 0, 0};
+    for (size_t i = 0; i < count; i++) q_accumulate(&sums, q_load(a + 2 * i), q_load(b + 2 * i * stride));
+    return q_sums_reduce(&sums);
+}
+
+void q_dot_portable(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t count) { q_store(out, q_dot1(a, b, count, 1)); }
+
+void q_matmul_portable(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t rows, size_t inner, size_t columns) {
+    for (size_t j = 0; j < columns; j++) {
+        for (size_t i = 0; i < rows; i++) {
+            q_store(out + 2 * (i * columns + j), q_dot1(a + 2 * i * inner, b + 2 * j, inner, columns));
+        }
+    }
+}
+
+uint64_t q_sample_portable(uint64_t *out, const uint64_t *words, size_t count) {
+    uint64_t rejected = 0;
+    for (size_t i = 0; i < 2 * count; i += 2) q_store(out + i, q_sample1(words + i, &rejected));
+    return rejected;
+}
+
+uint64_t q_is_canonical_portable(const uint64_t *a, size_t count) {
+    uint64_t bad = 0;
+    for (size_t i = 0; i < 2 * count; i += 2) {
+        u128 v = q_load(a + i);
+        bad |= (uint64_t)((v | (v + 1)) >> Q_BITS);
+    }
+    return bad ^ 1;
+}
+
+uint64_t q_mul_masked_portable(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1,
+                               const uint64_t *k0, const uint64_t *k1, size_t count) {
+    uint64_t rejected = 0;
+    for (size_t i = 0; i < 2 * count; i += 2) {
+        u128 z = q_mul_masked1(q_load(x0 + i), q_load(x1 + i), q_load(y0 + i), q_load(y1 + i), k0 + i, k1 + i, &rejected);
+        q_store(out + i, z);
+    }
+    return rejected;
+}
+
+static inline u128 q_cross_dot(const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1, size_t count, size_t stride) {
+    struct q_sums sums = {0, 0, 0, 0, 0, 0};
+    for (size_t i = 0; i < count; i++) {
+        u128 y = q_load(y0 + 2 * i * stride);
+        q_accumulate(&sums, q_load(x0 + 2 * i), q_add1(y, q_load(y1 + 2 * i * stride)));
+        q_accumulate(&sums, q_load(x1 + 2 * i), y);
+    }
+    return q_sums_reduce(&sums);
+}
+
+uint64_t q_dot_masked_portable(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1,
+                               const uint64_t *k0, const uint64_t *k1, size_t groups, size_t length) {
+    uint64_t rejected = 0;
+    for (size_t g = 0; g < groups; g++) {
+        size_t at = 2 * g * length;
+        u128 total = q_cross_dot(x0 + at, x1 + at, y0 + at, y1 + at, length, 1);
+        q_store(out + 2 * g, q_add1(total, q_mask(k0 + 2 * g, k1 + 2 * g, &rejected)));
+    }
+    return rejected;
+}
+
+uint64_t q_matmul_masked_portable(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1,
+                                  const uint64_t *k0, const uint64_t *k1, size_t rows, size_t inner, size_t columns) {
+    uint64_t rejected = 0;
+    for (size_t j = 0; j < columns; j++) {
+        for (size_t i = 0; i < rows; i++) {
+            size_t at = 2 * (i * columns + j), row = 2 * i * inner;
+            u128 total = q_cross_dot(x0 + row, x1 + row, y0 + 2 * j, y1 + 2 * j, inner, columns);
+            q_store(out + at, q_add1(total, q_mask(k0 + at, k1 + at, &rejected)));
+        }
+    }
+    return rejected;
+}
+
+/* ------------------------------------------------------------------------------------------- bits */
+
+void bits_xor_portable(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t count) {
+    for (size_t i = 0; i < count; i++) out[i] = a[i] ^ b[i];
+}
+
+void bits_and_portable(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t count) {
+    for (size_t i = 0; i < count; i++) out[i] = a[i] & b[i];
+}
+
+void bits_not_portable(uint64_t *out, const uint64_t *a, size_t count) {
+    for (size_t i = 0; i < count; i++) out[i] = ~a[i];
+}
+
+uint64_t bits_and_masked_portable(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1,
+                                  const uint64_t *k0, const uint64_t *k1, size_t count) {
+    for (size_t i = 0; i < count; i++) out[i] = (x0[i] & (y0[i] ^ y1[i])) ^ (x1[i] & y0[i]) ^ k0[i] ^ k1[i];
+    return 0;
+}
+
+void to_planes_portable(uint64_t *out, const uint64_t *in, size_t count, size_t width) {
+    size_t words = bits_words(count);
+    for (size_t w = 0; w < words; w++) {
+        uint64_t block[64] = {0};
+        size_t here = count - 64 * w < 64 ? count - 64 * w : 64;
+        memcpy(block, in + 64 * w, here * sizeof block[0]);
+        bits_transpose64(block);
+        for (size_t j = 0; j < width; j++) out[j * words + w] = block[j];
+    }
+}
+
+void from_planes_portable(uint64_t *out, const uint64_t *in, size_t count, size_t width) {
+    size_t words = bits_words(count);
+    for (size_t w = 0; w < words; w++) {
+        uint64_t block[64] = {0};
+        size_t here = count - 64 * w < 64 ? count - 64 * w : 64;
+        for (size_t j = 0; j < width; j++) block[j] = in[j * words + w];
+        bits_transpose64(block);
+        memcpy(out + 64 * w, block, here * sizeof block[0]);
+    }
+}
+
+const struct field_kernels field_portable = {
+    .name = "portable",
+    .p = FIELD_P_PORTABLE,
+    .q = FIELD_Q_PORTABLE,
+    FIELD_BITS_PORTABLE,
+};
