@@ -1,0 +1,166 @@
+"""What the ledger says: one constructor for each kind of entry (pure).
+
+An entry's `kind` stands in the hash-chained row; its content is committed to with a salt and kept beside the chain, where
+it can be erased later without breaking it.  Contents hold names, digests and decisions: never a value from the data, and
+never a share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+from mpcd.canonical import Value
+from mpcd.errors import Refusal
+from mpcd.governance.disclosure import DisclosureRules
+from mpcd.ids import DataVersion, PartyId, PlanHash, RequestDigest
+
+EntryKind = Literal[
+    "started",
+    "policy",
+    "roster",
+    "published",
+    "refused",
+    "agreed",
+    "recorded",
+    "released",
+    "aborted",
+    "withheld",
+    "erased",
+]
+ENTRY_KINDS: Final[tuple[EntryKind, ...]] = get_args(EntryKind)
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """One thing to be put on the record."""
+
+    kind: EntryKind
+    content: dict[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Debit:
+    """An amount that a session takes from an account of this owner; whole units (queries, millionths of a privacy loss)."""
+
+    account: str
+    amount: int
+    limit: int | None
+    """What the account may reach in all; None for an account that only counts."""
+    refusal: Refusal | None = None
+    """What to answer when the limit would be passed; needed where there is a limit."""
+
+    def __post_init__(self) -> None:
+        assert self.account
+        assert self.amount >= 0
+        assert self.limit is None or self.refusal is not None
+
+
+def started(version: str, *, sessions_aborted: int, sessions_recorded: int) -> LedgerEntry:
+    """The daemon started and settled what a stop had cut off."""
+    return LedgerEntry(
+        "started",
+        {"version": version, "sessions_aborted": sessions_aborted, "sessions_recorded": sessions_recorded},
+    )
+
+
+def policy_loaded(policy_digest: bytes) -> LedgerEntry:
+    """A policy came into force."""
+    return LedgerEntry("policy", {"policy": policy_digest})
+
+
+def roster_loaded(version: int, roster_hash: bytes) -> LedgerEntry:
+    """A roster version came into force."""
+    return LedgerEntry("roster", {"version": version, "roster_hash": roster_hash})
+
+
+def published(table: str, data_version: DataVersion, rows: int) -> LedgerEntry:
+    """A snapshot became what requests are answered from."""
+    return LedgerEntry("published", {"table": table, "data_version": data_version, "rows": rows})
+
+
+def refused(request: bytes, request_digest: RequestDigest, reasons: Sequence[Refusal]) -> LedgerEntry:
+    """Asked, and some owner said no."""
+    return LedgerEntry(
+        "refused",
+        {
+            "request": request,
+            "request_digest": request_digest,
+            "reasons": [[int(r.party), r.rule, r.subject, r.message] for r in reasons],
+        },
+    )
+
+
+def agreed(
+    request: bytes,
+    request_digest: RequestDigest,
+    plan_hash: PlanHash,
+    *,
+    parties: Sequence[PartyId],
+    policy_digest: bytes,
+    rules: DisclosureRules,
+    data_versions: Mapping[str, DataVersion],
+    debits: Sequence[Debit] = (),
+) -> LedgerEntry:
+    """Asked, and every owner said yes to the same plan; what was debited here for it."""
+    return LedgerEntry(
+        "agreed",
+        {
+            "request": request,
+            "request_digest": request_digest,
+            "plan_hash": plan_hash,
+            "parties": [int(party) for party in parties],
+            "policy": policy_digest,
+            "rules": rules.to_value(),
+            "data_versions": dict(data_versions),
+            "debits": [[debit.account, debit.amount] for debit in debits],
+        },
+    )
+
+
+def recorded(
+    request_digest: RequestDigest, plan_hash: PlanHash, *, released_digest: bytes | None, opened: Sequence[str]
+) -> LedgerEntry:
+    """The verified result is durable here.
+
+    Args:
+        request_digest: what was asked.
+        plan_hash: what ran.
+        released_digest: SHA-256 of the sealed bytes; None for a party that only gave input.
+        opened: names of the values that the result opens.
+    """
+    return LedgerEntry(
+        "recorded",
+        {
+            "request_digest": request_digest,
+            "plan_hash": plan_hash,
+            "released_digest": released_digest,
+            "opened": list(opened),
+        },
+    )
+
+
+def released(parties: Sequence[PartyId]) -> LedgerEntry:
+    """Every participating owner acknowledged `recorded`, and the sealed bytes may leave."""
+    return LedgerEntry("released", {"acknowledged": [int(party) for party in parties]})
+
+
+def aborted(code: str, *, refunded: bool) -> LedgerEntry:
+    """The session ended without a result.
+
+    Args:
+        code: of the error, from the closed list.
+        refunded: whether the debit was given back, which only a party that sent no opening share may do.
+    """
+    return LedgerEntry("aborted", {"code": code, "refunded": refunded})
+
+
+def withheld(code: str) -> LedgerEntry:
+    """Recorded and debited, but not released."""
+    return LedgerEntry("withheld", {"code": code})
+
+
+def erased(sequences: Sequence[int], reason: str) -> LedgerEntry:
+    """The readable content of earlier entries was erased; their commitments stay."""
+    return LedgerEntry("erased", {"sequences": list(sequences), "reason": reason})
