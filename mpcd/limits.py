@@ -16,6 +16,9 @@ PLAN_MEMORY_BYTES_MAX: Final = 1 * 2**30
 CELLS_MAX: Final = 20_000
 """Cells of one answer: the product of the group keys' domains."""
 OUTPUTS_MAX: Final = 64
+PLAN_SOURCES_MAX: Final = 8
+PLAN_COHORTS_MAX: Final = 256
+PLAN_VALUES_MAX: Final = 512
 REQUEST_LIFETIME_SECONDS_MAX: Final = 900.0
 CLOCK_SKEW_SECONDS_MAX: Final = 60.0
 
@@ -103,6 +106,16 @@ PROPOSED_DECIMALS_MAX: Final = 9
 # --------------------------------------------------------------------------------------------- noise
 NOISE_MESSAGE_BYTES_MAX: Final = 65_535
 """The specification's own limit for a handshake or transport message, tags included."""
+
+# --------------------------------------------------------------------------------------------- wire
+RECORD_BYTES_MAX: Final = 65_535
+"""A whole record on the wire: header, ciphertext and tag."""
+REKEY_RECORDS_MAX: Final = 2**20
+"""Records under one key, at most 64 GiB; both ends count, and must have the same number."""
+WRITE_BUFFER_BYTES_MAX: Final = 2**20
+READ_BUFFER_BYTES_MAX: Final = 2**20
+STREAMS_UNFINISHED_MAX: Final = 256
+"""Session messages of one channel that have begun and not ended."""
 
 # --------------------------------------------------------------------------------------------- net
 HANDSHAKE_SECONDS_MAX: Final = 5.0
