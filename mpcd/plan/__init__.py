@@ -1,0 +1,5 @@
+"""From analyst's SQL to a typed integer plan that every party can check (layer 3)."""
+
+from mpcd.plan.ir import LogicalPlan
+
+__all__ = ["LogicalPlan"]
