@@ -155,7 +155,8 @@ class JobResult:
 
     plan: bytes
     """Canonical bytes; their digest is the plan hash that the releases are signed over."""
-    releases: tuple[Map, ...]
+    releases: tuple[bytes, ...]
+    """Canonical bytes of one `identity.ReleaseEnvelope` each."""
     facts: Map
     """Not signed, for people: `rounds`, `bytes_sent`, `seconds`, `rules_of` and the like."""
 
@@ -166,9 +167,9 @@ class JobResult:
     @classmethod
     def from_map(cls, value: Mapping[str, Value]) -> Self:
         """The inverse of `to_map`; raises `MalformedMapError`."""
-        releases: list[Map] = []
+        releases: list[bytes] = []
         for release in listing(value, "releases"):
-            if not isinstance(release, dict):
+            if not isinstance(release, bytes):
                 raise MalformedMapError("releases")
             releases.append(release)
         return cls(blob(value, "plan"), tuple(releases), mapping(value, "facts"))

@@ -1,0 +1,249 @@
+"""What a client does, written once, without I/O (layer 12).
+
+A *flow* is a generator that yields `Call`s, is sent their results (or thrown their errors), and returns what the caller
+wanted.  `Conversation` turns calls into bytes and bytes into answers.  `client` drives both on a plain socket,
+`client_trio` under trio; neither knows a method.  Clock and entropy are arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+
+from mpcd.api.envelope import Decoder, Message, Notification, Request, Response, encode
+from mpcd.api.opening import Opened, open_releases
+from mpcd.api.types import (
+    API_VERSIONS,
+    Event,
+    JobResult,
+    MalformedMapError,
+    Map,
+    Method,
+    NodeInfo,
+    Notice,
+    error_from_map,
+    mapping,
+    text,
+)
+from mpcd.errors import DaemonUnavailable, Lagged, LimitExceeded, MpcdError, RequestInvalid
+from mpcd.identity import Request as SqlRequest
+from mpcd.identity import ResultKey
+
+if TYPE_CHECKING:
+    from mpcd.api.profile import Profile
+    from mpcd.results.table import Table
+
+OnEvent = Callable[[Event], None]
+T = TypeVar("T")
+_IDEMPOTENCY_BYTES: Final = 16
+_NOT_OURS: Final = "What answers on this socket does not speak this API."
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to the daemon; `on_event` sees the events that arrive before its answer."""
+
+    method: Method
+    params: Map
+    on_event: OnEvent | None = None
+
+
+Flow = Generator[Call, Map, T]
+
+
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """What a flow needs from outside."""
+
+    utc_seconds: Callable[[], float]
+    entropy: Callable[[int], bytes]
+
+
+class Info(NamedTuple):
+    """What goes with a table: how it was made and what it cost."""
+
+    job: str
+    session: bytes
+    plan_hash: bytes
+    plan: Map
+    """The plan that all compute parties signed: `security`, `rules`, `owners`, `compute` and the rest."""
+    cells: int
+    opened_values: int
+    """How many pooled values were opened; a suppressed one never is."""
+    facts: Map
+    """Said by the daemon and not signed: rounds, bytes, seconds, whose rules."""
+
+    @property
+    def security(self) -> str:
+        """The security mode, from the signed plan."""
+        return text(self.plan, "security")
+
+
+class Answer(NamedTuple):
+    """A verified answer."""
+
+    table: Table
+    info: Info
+
+
+# ------------------------------------------------------------------------------------------------ bytes
+
+
+class Conversation:
+    """One connection: at most one call at a time."""
+
+    def __init__(self) -> None:
+        self._decoder = Decoder.for_client()
+        self._msgid = 0
+        self._on_event: OnEvent | None = None
+
+    def start(self, call: Call) -> bytes:
+        """The bytes to send."""
+        self._msgid += 1
+        self._on_event = call.on_event
+        return encode(Request(self._msgid, call.method, call.params))
+
+    def receive(self, data: bytes) -> Map | None:
+        """Take what arrived; the call's result once it is there.
+
+        Raises:
+            MpcdError: what the daemon reported.
+            DaemonUnavailable: it closed the connection or does not speak this API.
+        """
+        if not data:
+            raise DaemonUnavailable("The daemon closed the connection; look at its log, then try again.")
+        for message in self._messages(data):
+            match message:
+                case Notification(Notice.EVENT, params):
+                    self._note(params)
+                case Notification(Notice.CLOSED, params):
+                    raise error_from_map(params.get("error"))
+                case Response(self._msgid, None, dict(result)):
+                    return result
+                case Response(self._msgid, dict(error), None):
+                    raise error_from_map(error)
+                case _:
+                    raise DaemonUnavailable(_NOT_OURS)
+        return None
+
+    def _messages(self, data: bytes) -> Iterator[Message]:
+        try:
+            yield from self._decoder.feed(data)
+        except (RequestInvalid, LimitExceeded) as error:
+            raise DaemonUnavailable(_NOT_OURS) from error
+
+    def _note(self, params: Map) -> None:
+        try:
+            event = Event.from_map(params)
+        except MalformedMapError as error:
+            raise DaemonUnavailable(_NOT_OURS) from error
+        if self._on_event is not None:
+            self._on_event(event)
+
+
+# ------------------------------------------------------------------------------------------------ flows
+
+
+def hello(client: str) -> Flow[NodeInfo]:
+    """Greet the daemon."""
+    result = yield Call(Method.HELLO, {"client": client, "versions": list(API_VERSIONS)})
+    return _checked(lambda: NodeInfo.from_map(mapping(result, "node")))
+
+
+def simple(method: Method, params: Map | None = None) -> Flow[Map]:
+    """One call, its result as it is."""
+    result = yield Call(method, params or {})
+    return result
+
+
+def explain(profile: Profile, node: NodeInfo, sql: str, shell: Shell) -> Flow[Map]:
+    """Ask what `sql` would do."""
+    request, _key = _request(profile, node, sql, shell)
+    result = yield Call(Method.EXPLAIN, {"request": request.sign(profile.signing_key).to_bytes()})
+    return result
+
+
+def sql(profile: Profile, node: NodeInfo, statement: str, shell: Shell, on_event: OnEvent | None) -> Flow[Answer]:
+    """Ask, wait, fetch, verify, finish.
+
+    Raises:
+        Refused, PlanInvalid, ...: what the daemon reported.
+        ResultInvalid: the parties' releases do not fit together.
+    """
+    request, result_key = _request(profile, node, statement, shell)
+    submitted = yield Call(
+        Method.SUBMIT,
+        {
+            "request": request.sign(profile.signing_key).to_bytes(),
+            "idempotency_key": shell.entropy(_IDEMPOTENCY_BYTES).hex(),
+        },
+    )
+    job = _checked(lambda: text(submitted, "job"))
+    yield from watch(job, on_event)
+    fetched = yield Call(Method.RESULT, {"job": job})
+    result = _checked(lambda: JobResult.from_map(fetched))
+    opened = open_releases(
+        result.plan,
+        result.releases,
+        request_digest=request.digest(),
+        result_key=result_key,
+        parties=profile.parties,
+    )
+    return _answer(job, opened, result.facts)
+
+
+def watch(job: str, on_event: OnEvent | None) -> Flow[None]:
+    """Follow a job until it is over, resuming where events were lost."""
+    next_seq = 0
+
+    def note(event: Event) -> None:
+        nonlocal next_seq
+        next_seq = event.seq + 1
+        if on_event is not None:
+            on_event(event)
+
+    while True:
+        try:
+            yield Call(Method.WATCH, {"job": job, "from_seq": next_seq}, note)
+        except Lagged as lagged:
+            next_seq = max(next_seq, lagged.next_seq)
+        else:
+            return
+
+
+def _request(profile: Profile, node: NodeInfo, statement: str, shell: Shell) -> tuple[SqlRequest, ResultKey]:
+    if node.consortium != profile.consortium or node.roster_hash != profile.roster_hash:
+        raise RequestInvalid(
+            f"The daemon belongs to {node.consortium}, roster version {node.roster_version}; your profile pins "
+            f"{profile.consortium}, version {profile.roster_version}: compare the rosters and pin the one you trust."
+        )
+    result_key = ResultKey.generate(shell.entropy)
+    key = profile.signing_key
+    request = SqlRequest.make(
+        statement,
+        purpose=profile.purpose,
+        analyst=key.public,
+        result_key=result_key.public,
+        roster_hash=profile.roster_hash,
+        consortium=profile.consortium,
+        now=shell.utc_seconds(),
+        entropy=shell.entropy,
+    )
+    return request, result_key
+
+
+def _answer(job: str, opened: Opened, facts: Map) -> Answer:
+    from mpcd.results.finish import finish  # noqa: PLC0415  # needed only once there is an answer
+
+    table = finish(opened.shape, opened.statuses, opened.values)
+    released = sum(status == 0 for value in opened.shape.values for status in opened.statuses[value.gate])
+    info = Info(job, opened.session, opened.plan_hash, opened.plan, opened.shape.cells, released, facts)
+    return Answer(table, info)
+
+
+def _checked(read: Callable[[], T]) -> T:
+    try:
+        return read()
+    except MalformedMapError as error:
+        raise MpcdError("The daemon answered in a form that this client does not know.") from error
