@@ -11,7 +11,7 @@ from __future__ import annotations
 from mpcd.errors import Bug
 
 
-class NoiseFailed(Exception):  # noqa: N818 - named after what happened, as all failures here
+class NoiseFailed(ValueError):
     """The peer's bytes do not continue this handshake or this cipher's stream; `str()` is for our own log only."""
 
 
@@ -19,5 +19,5 @@ class NoiseMisuse(Bug):
     """A call out of turn, a key of the wrong length, a payload that does not fit: a mistake in the calling code."""
 
 
-class SuiteUnsupported(ValueError):  # noqa: N818 - as above
+class SuiteUnsupported(ValueError):
     """A protocol name that is not a Noise name, or that names a pattern or primitive which is not provided here."""
