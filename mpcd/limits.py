@@ -16,6 +16,7 @@ PLAN_MEMORY_BYTES_MAX: Final = 1 * 2**30
 CELLS_MAX: Final = 20_000
 """Cells of one answer: the product of the group keys' domains."""
 OUTPUTS_MAX: Final = 64
+ROSTER_BYTES_MAX: Final = 4 * 2**20
 PLAN_SOURCES_MAX: Final = 8
 PLAN_COHORTS_MAX: Final = 256
 PLAN_VALUES_MAX: Final = 512
