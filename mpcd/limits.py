@@ -94,6 +94,8 @@ CHILD_START_SECONDS_MAX: Final = 20.0
 CHILD_USES_MAX: Final = 1000
 CHILD_IDLE_SECONDS_MAX: Final = 600.0
 """An idle engine child gives its memory back after this; the next request starts another."""
+STATEMENT_BYTES_MAX: Final = 2**20
+"""Generated SQL of one request."""
 ENGINE_SECONDS_MAX: Final = 120.0
 ENGINE_MEMORY_BYTES_MAX: Final = 8 * 2**30
 """Address space of an engine child; DuckDB's own limit is set to a quarter."""

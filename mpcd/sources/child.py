@@ -240,6 +240,14 @@ class Child:
             # The child leads its own session and is not reaped before `poll` says so: the id is still its own.
             os.killpg(self._process.pid, signal.SIGKILL)
 
+    def retire(self) -> None:
+        """Use the child no more after this request."""
+        self.uses = self.spec.uses_max
+
+    def distrust(self) -> ChildFailed:
+        """Give the child up because its answer made no sense; the caller raises what is returned."""
+        return self._give_up("reply", "an answer that makes no sense")
+
     def _give_up(self, reason: Reason, detail: str) -> ChildFailed:
         """Kill, note the cause for the log, and build the error to raise."""
         self.kill()

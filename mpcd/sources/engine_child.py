@@ -1,0 +1,90 @@
+"""The engine child: read-only snapshots, one generated statement at a time (run with `python -m`).
+
+    open       {tables: [[catalog, path]...], memory_bytes, threads}      attach every snapshot, then lock the door
+    aggregate  {sql, columns}                                             -> {rows, data: little-endian int64, by column}
+
+After `open` the database can reach no file but the attached snapshots, load nothing, and change none of its settings
+(verified in the tests: reading and writing files, ATTACH, COPY, SET, INSTALL and LOAD all fail).  The text comes from
+`generate_duckdb` alone; the door is locked all the same.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import duckdb
+import numpy as np
+
+from mpcd.sources import child_side
+
+CONFIGURATION: Final = {
+    "autoload_known_extensions": "false",
+    "autoinstall_known_extensions": "false",
+    "allow_community_extensions": "false",
+    "allow_unsigned_extensions": "false",
+    "allow_persistent_secrets": "false",
+    "python_enable_replacements": "false",
+    "temp_directory": "",
+    "max_temp_directory_size": "0B",
+}
+"""Of an in-memory database; external access is closed after the snapshots are attached, since it could not be opened again."""
+
+
+def connect(tables: list[tuple[str, str]], memory_bytes: int, threads: int) -> duckdb.DuckDBPyConnection:
+    """A connection that sees these snapshots and nothing else; `tables` are (catalog, path)."""
+    settings = {**CONFIGURATION, "memory_limit": f"{memory_bytes}B", "threads": str(threads)}
+    connection = duckdb.connect(":memory:", config=dict(settings))
+    for catalog, path in tables:
+        name = '"' + catalog.replace('"', '""') + '"'
+        connection.execute(f"ATTACH {literal(path)} AS {name} (READ_ONLY)")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def literal(text: str) -> str:
+    """A string literal, whatever characters it has."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+class _Engine:
+    """The one connection of this process."""
+
+    def __init__(self) -> None:
+        self._connection: duckdb.DuckDBPyConnection | None = None
+
+    def open(self, request: dict[str, object]) -> object:
+        """Attach the snapshots; once per process."""
+        if self._connection is not None:
+            raise RuntimeError("open")
+        match request:
+            case {"tables": list(tables), "memory_bytes": int(memory), "threads": int(threads)}:
+                pairs = [(str(catalog), str(path)) for catalog, path in tables]
+                self._connection = connect(pairs, memory, threads)
+                return None
+            case _:
+                raise ValueError("open")
+
+    def aggregate(self, request: dict[str, object]) -> object:
+        """Run one statement whose columns are all BIGINT and never NULL."""
+        if self._connection is None:
+            raise RuntimeError("aggregate")
+        match request:
+            case {"sql": str(sql), "columns": int(count)}:
+                found = list(self._connection.execute(sql).fetchnumpy().values())
+            case _:
+                raise ValueError("aggregate")
+        if len(found) != count or any(column.dtype != np.int64 or np.ma.is_masked(column) for column in found):
+            raise TypeError("columns")
+        data = b"".join(np.ascontiguousarray(column, dtype="<i8").tobytes() for column in found)
+        return {"rows": len(found[0]), "data": data}
+
+
+def main() -> None:
+    """Serve until the parent closes the pipe."""
+    engine = _Engine()
+    child_side.serve({"open": engine.open, "aggregate": engine.aggregate})
+
+
+if __name__ == "__main__":
+    main()
