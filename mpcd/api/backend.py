@@ -22,8 +22,13 @@ class Backend(Protocol):
 
     # -------------------------------------------------------------------------------------------- analysts
 
-    async def describe(self, caller: Caller) -> Map:
+    async def describe(self, caller: Caller, analyst: str | None) -> Map:
         """What can be asked.
+
+        Args:
+            caller: at the socket.
+            analyst: text form of the analyst's public key, for whom this is asked; what this party's policy hides from
+                that analyst is left out.  None shows what every analyst of the consortium may know: the roster.
 
         Returns:
             `{"consortium", "roster_version", "parties": [{"id", "name", "roles"}], "tables": [{"name", "owners": [ids],

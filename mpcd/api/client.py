@@ -86,7 +86,7 @@ class Client:
 
     def describe(self) -> Map:
         """What can be asked; see `Backend.describe`."""
-        return self.call(Method.DESCRIBE)
+        return self._run(flow.describe(self.profile))
 
     def explain(self, sql: str) -> Map:
         """What `sql` would do, without running it; see `Backend.explain`."""

@@ -43,7 +43,7 @@ class TrioClient:
 
     async def describe(self) -> Map:
         """See `Client.describe`."""
-        return await self.call(Method.DESCRIBE)
+        return await self._run(flow.describe(self.profile))
 
     async def explain(self, sql: str) -> Map:
         """See `Client.explain`."""

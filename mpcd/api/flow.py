@@ -157,6 +157,13 @@ def simple(method: Method, params: Map | None = None) -> Flow[Map]:
     return result
 
 
+def describe(profile: Profile | None) -> Flow[Map]:
+    """Ask what can be asked, by the profile's analyst if there is one."""
+    params: Map = {} if profile is None else {"analyst": str(profile.signing_key.public)}
+    result = yield Call(Method.DESCRIBE, params)
+    return result
+
+
 def explain(profile: Profile, node: NodeInfo, sql: str, shell: Shell) -> Flow[Map]:
     """Ask what `sql` would do."""
     request, _key = _request(profile, node, sql, shell)

@@ -96,8 +96,10 @@ def _integer(params: Map, key: str, default: int) -> int:
     return value
 
 
-async def _describe(backend: Backend, caller: Caller, _params: Map) -> Map:
-    return await backend.describe(caller)
+async def _describe(backend: Backend, caller: Caller, params: Map) -> Map:
+    analyst = params.get("analyst")
+    assert analyst is None or isinstance(analyst, str)
+    return await backend.describe(caller, analyst)
 
 
 async def _explain(backend: Backend, caller: Caller, params: Map) -> Map:
@@ -170,7 +172,7 @@ METHODS: Final[dict[str, Entry]] = {
         (Parameter("client", "text", _NAME_CHARACTERS_MAX), Parameter("versions", "integers", 16)),
         None,
     ),
-    Method.DESCRIBE: Entry("client", (), _describe),
+    Method.DESCRIBE: Entry("client", (Parameter("analyst", "text", _NAME_CHARACTERS_MAX, required=False),), _describe),
     Method.EXPLAIN: Entry("client", (_SIGNED,), _explain),
     Method.SUBMIT: Entry("client", (_SIGNED, Parameter("idempotency_key", "text", _KEY_CHARACTERS_MAX)), _submit),
     Method.WATCH: Entry("client", (_JOB, _FROM_SEQ), None),

@@ -1,0 +1,1 @@
+"""The daemon (layer 13): configuration, keys, logs, supervision, and the wiring of all layers below."""
