@@ -115,7 +115,8 @@ def strictest(rules: Mapping[PartyId, DisclosureRules]) -> tuple[DisclosureRules
     """The strictest value of each number, and whose it was.
 
     Whatever passes the combined rules passes each owner's own: every number is combined in the direction in which its
-    rule refuses more, and the rounding base is the least common multiple (a multiple of 15 is a multiple of 5 and of 3).
+    rule refuses more, and the rounding base is the least common multiple (a multiple of 15 is a multiple of 5 and of
+    3).
 
     Args:
         rules: of every participating owner; at least one.

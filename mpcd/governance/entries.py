@@ -1,8 +1,8 @@
 """What the ledger says: one constructor for each kind of entry (pure).
 
-An entry's `kind` stands in the hash-chained row; its content is committed to with a salt and kept beside the chain, where
-it can be erased later without breaking it.  Contents hold names, digests and decisions: never a value from the data, and
-never a share.
+An entry's `kind` stands in the hash-chained row; its content is committed to with a salt and kept beside the chain,
+where it can be erased later without breaking it.  Contents hold names, digests and decisions: never a value from the
+data, and never a share.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True)
 class Debit:
-    """An amount that a session takes from an account of this owner; whole units (queries, millionths of a privacy loss)."""
+    """What a session takes from an account of this owner, in whole units (queries, millionths of a privacy loss)."""
 
     account: str
     amount: int

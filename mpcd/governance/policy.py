@@ -20,10 +20,10 @@
 Nothing that is not written is allowed: an empty policy accepts nobody.  An unknown key, verb, purpose or profile is an
 error with its line, because a misspelt permission would silently deny and a misspelt restriction silently allow.
 
-`decide` is asked by every owner for itself about the plan that it made itself.  It returns every reason at once, so that
-an analyst does not find them one at a time, and no reason that tells what the analyst may not know: an analyst that the
-policy does not accept learns just that, and a table that is hidden from an analyst is reported in the words of a table
-that is not there.
+`decide` is asked by every owner for itself about the plan that it made itself.  It returns every reason at once, so
+that an analyst does not find them one at a time, and no reason that tells what the analyst may not know: an analyst
+that the policy does not accept learns just that, and a table that is hidden from an analyst is reported in the words
+of a table that is not there.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ def decide(policy: Policy, facts: PlanFacts, party: PartyId) -> tuple[Refusal, .
 
 
 def visible_tables(policy: Policy, analyst: VerifyKey) -> dict[str, dict[str, tuple[Verb, ...]]]:
-    """What exists for `analyst`: each table's columns with their verbs in the order of `VERBS`; for a stranger nothing."""
+    """What exists for `analyst`: each table's columns with their verbs, as `VERBS` orders them."""
     entry = policy.accepted(analyst)
     if entry is None:
         return {}

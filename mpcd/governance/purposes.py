@@ -40,7 +40,7 @@ MODIFIERS: Final = {
     "NPU": "DUO:0000045",
     "NCU": "DUO:0000046",
 }
-"""Conditions on a permission.  This version decides none of them; a policy that names one is refused, not half obeyed."""
+"""Conditions on a permission.  This version decides none of them: a policy that names one is not half obeyed."""
 
 _DISEASE: Final = re.compile(r"DS:MONDO_[0-9]{7}")
 _DECLARABLE: Final = ("GRU", "HMB", "POA")

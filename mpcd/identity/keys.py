@@ -200,6 +200,11 @@ class PrivateKey:
     def _load(cls, seed: bytearray) -> Self:
         raise NotImplementedError
 
+    @property
+    def public(self) -> PublicKey:
+        """The public half."""
+        return self._public
+
     def expose_private_bytes(self) -> bytes:
         """The seed, in the clear: for the key file, and for the Noise handshake that owns the channel key."""
         raise NotImplementedError

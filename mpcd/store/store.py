@@ -1,0 +1,575 @@
+"""The durable state of one party, behind one writer (shell; synchronous, called from a worker thread).
+
+Everything that must not be lost or done twice is one SQLite file in WAL mode with `synchronous=FULL`: a commit that
+returned is on disk.  What belongs together is one transaction:
+
+- `commit_agreed`: ledger entry, burnt nonce, session row, debits.  Two sessions can pass neither the same nonce nor the
+  same budget check.
+- `commit_recorded`: ledger entry, state, and the sealed release bytes.  Nothing else ever seals for that session, so a
+  release that is sent again is the same bytes.
+
+Those are the two commits on a session's critical path.  `released`, `aborted`, `withheld`, `refused` are written off
+it.
+
+Nothing of a session's randomness is stored here (rule 14), so a restored copy can spend nothing twice that the ledger
+and the peers would not show.  A session that was `agreed` when the process stopped is aborted at start, its debit
+kept: nobody can say any more whether an opening share had left.
+
+One process at a time holds the directory's lock.  One connection writes, under a lock; checks and exports read
+through connections of their own and never wait for it.  If a commit itself fails, its outcome is unknown: the store
+then refuses all further work until a restart has read what is really there.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, Self
+
+from mpcd import canonical, limits
+from mpcd.errors import Bug, NotFound, Refused, RequestInvalid, ResultWithheld, StoreFailed
+from mpcd.governance import entries
+from mpcd.governance.entries import Debit, LedgerEntry
+from mpcd.ids import PlanHash, RequestDigest, SessionId
+from mpcd.store import ledger, schema
+from mpcd.store.files import DirectoryLock, private_directory, private_file
+from mpcd.store.ledger import LedgerHead, LedgerReport, LedgerRow
+
+DurableState = Literal["agreed", "recorded", "released", "aborted", "withheld"]
+
+FILE_NAME: Final = "state.sqlite3"
+_NONCE_KEPT_SECONDS: Final = int(2 * limits.CLOCK_SKEW_SECONDS_MAX)
+"""A burnt nonce stays this long after its request expired, whatever the clocks say in between."""
+
+
+@dataclass(frozen=True, slots=True)
+class NonceUse:
+    """What makes a request unrepeatable: the analyst's key, the nonce, and until when the request could be used."""
+
+    analyst: bytes
+    nonce: bytes
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """What is durable about a session."""
+
+    session: SessionId
+    state: DurableState
+    request_digest: RequestDigest
+    plan_hash: PlanHash
+    analyst: bytes
+    agreed_milliseconds: int
+    changed_milliseconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartReport:
+    """What a start settled and what it left to ask the peers about."""
+
+    aborted: tuple[SessionId, ...]
+    """Were `agreed` when the process stopped; now `aborted`, not refunded."""
+    recorded: tuple[SessionRow, ...]
+    """Still `recorded`: to be released or withheld once the peers have been asked."""
+
+
+class Store:
+    """The open state directory of one party."""
+
+    def __init__(
+        self, directory: Path, lock: DirectoryLock, writer: sqlite3.Connection, entropy: Callable[[int], bytes]
+    ) -> None:
+        self._directory = directory
+        self._directory_lock = lock
+        self._writer = writer
+        self._entropy = entropy
+        self._lock = threading.Lock()
+        self._closed_because: str | None = None
+
+    @classmethod
+    def open(cls, directory: Path, *, entropy: Callable[[int], bytes] = os.urandom) -> Self:
+        """Open or make the state in `directory`, and take its lock.
+
+        Raises:
+            ConfigurationInvalid: directory or file can be read by others.
+            StoreFailed: in use by another process, damaged, or from a later version.
+        """
+        private_directory(directory)
+        lock = DirectoryLock(directory)
+        try:
+            path = directory / FILE_NAME
+            private_file(path)
+            writer = _connect(path, writes=True)
+        except BaseException:
+            lock.release()
+            raise
+        try:
+            with _storage():
+                _prepare(writer, entropy)
+        except BaseException:
+            writer.close()
+            lock.release()
+            raise
+        return cls(directory, lock, writer, entropy)
+
+    def close(self) -> None:
+        """Fold the write-ahead log into the file and let go of the lock; a second call does nothing."""
+        with self._lock:
+            if self._closed_because is None:
+                with suppress(sqlite3.Error):  # the log is as durable as the file; the next start folds it
+                    self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._closed_because = "the state directory is closed"
+            self._writer.close()
+            self._directory_lock.release()
+
+    # -------------------------------------------------------------------------------------------- writing
+
+    def commit_entry(self, entry: LedgerEntry, *, now: float, session: SessionId | None = None) -> LedgerHead:
+        """Put one entry on the record that changes nothing else.
+
+        Args:
+            entry: kind and content.
+            now: seconds since 1970.
+            session: that it belongs to, if any.
+
+        Returns:
+            The new head.
+
+        Raises:
+            StoreFailed: nothing was written.
+        """
+        assert entry.kind not in _SESSION_KINDS
+        with self._transaction() as connection:
+            return self._append(connection, entry, now, session)
+
+    def commit_refused(self, entry: LedgerEntry, *, now: float, burn: NonceUse | None = None) -> LedgerHead:
+        """Asked and refused: one entry; with `burn` the request cannot be used again here.
+
+        Raises:
+            RequestInvalid: `burn` was used before.
+            StoreFailed: nothing was written.
+        """
+        assert entry.kind == "refused"
+        with self._transaction() as connection:
+            if burn is not None:
+                _burn(connection, burn, now)
+            return self._append(connection, entry, now, None)
+
+    def commit_agreed(
+        self,
+        session: SessionId,
+        entry: LedgerEntry,
+        *,
+        now: float,
+        burn: NonceUse,
+        request_digest: RequestDigest,
+        plan_hash: PlanHash,
+        debits: Sequence[Debit] = (),
+    ) -> LedgerHead:
+        """The first of a session's two commits: asked, decided, debited, and the nonce burnt; all or nothing.
+
+        Raises:
+            RequestInvalid: the request was used before.
+            Refused: a debit would pass its account's limit; every such debit is named.
+            StoreFailed: nothing was written (or, if the commit itself failed, the store stops until a restart).
+        """
+        assert entry.kind == "agreed"
+        assert len(debits) <= limits.DEBITS_PER_SESSION_MAX
+        milliseconds = _milliseconds(now)
+        with self._transaction() as connection:
+            _burn(connection, burn, now)
+            try:
+                connection.execute(
+                    "INSERT INTO session VALUES (?, 'agreed', ?, ?, ?, ?, ?)",
+                    (session, request_digest, plan_hash, burn.analyst, milliseconds, milliseconds),
+                )
+            except sqlite3.IntegrityError as error:
+                raise Bug("a session id occurred twice") from error
+            _debit(connection, session, debits)
+            return self._append(connection, entry, now, session)
+
+    def commit_recorded(
+        self, session: SessionId, entry: LedgerEntry, sealed: bytes | None, *, now: float
+    ) -> LedgerHead:
+        """The second commit: the result is verified and durable, its sealed bytes with it; all or nothing.
+
+        Args:
+            session: was `agreed`.
+            entry: of kind `recorded`.
+            sealed: the release envelope's bytes; None for a party that only gave input.
+            now: seconds since 1970.
+
+        Raises:
+            StoreFailed: as for `commit_agreed`.
+        """
+        assert entry.kind == "recorded"
+        assert sealed is None or 0 < len(sealed) <= limits.RELEASE_BYTES_MAX + 2**16
+        with self._transaction() as connection:
+            _advance(connection, session, "agreed", "recorded", now)
+            if sealed is not None:
+                connection.execute("INSERT INTO sealed VALUES (?, ?)", (session, sealed))
+            return self._append(connection, entry, now, session)
+
+    def commit_released(self, session: SessionId, entry: LedgerEntry, *, now: float) -> LedgerHead:
+        """Every owner acknowledged `recorded`; the bytes may leave or have left.  Off the critical path."""
+        assert entry.kind == "released"
+        with self._transaction() as connection:
+            _advance(connection, session, "recorded", "released", now)
+            return self._append(connection, entry, now, session)
+
+    def commit_withheld(self, session: SessionId, entry: LedgerEntry, *, now: float) -> LedgerHead:
+        """Recorded and debited, never to be released: `sealed` refuses from now on."""
+        assert entry.kind == "withheld"
+        with self._transaction() as connection:
+            _advance(connection, session, "recorded", "withheld", now)
+            return self._append(connection, entry, now, session)
+
+    def commit_aborted(self, session: SessionId, entry: LedgerEntry, *, now: float, refund: bool) -> LedgerHead:
+        """The session ended before it was recorded.
+
+        Args:
+            session: was `agreed`.
+            entry: of kind `aborted`.
+            now: seconds since 1970.
+            refund: give the debits back; only for a party that has sent no opening share (rule 15).
+        """
+        assert entry.kind == "aborted"
+        with self._transaction() as connection:
+            _advance(connection, session, "agreed", "aborted", now)
+            if refund:
+                _refund(connection, session)
+            return self._append(connection, entry, now, session)
+
+    def sessions_at_start(self, *, now: float) -> StartReport:
+        """Settle what the last stop cut off, once, before serving: `agreed` becomes `aborted`, `recorded` stays."""
+        aborted: list[SessionId] = []
+        with self._transaction() as connection:
+            for (session,) in connection.execute("SELECT session FROM session WHERE state = 'agreed'").fetchall():
+                _advance(connection, session, "agreed", "aborted", now)
+                self._append(connection, entries.aborted("mpc.SessionAborted", refunded=False), now, session)
+                aborted.append(SessionId(session))
+            rows = connection.execute(_SESSION_COLUMNS + "WHERE state = 'recorded'").fetchall()
+        return StartReport(tuple(aborted), tuple(_session_row(row) for row in rows))
+
+    def erase(self, sequences: Sequence[int], reason: str, *, now: float) -> LedgerHead:
+        """Erase the readable content of entries; their commitments stay, and the erasure is itself an entry.
+
+        Raises:
+            NotFound: an entry does not exist, was erased before, or records an erasure; nothing was changed.
+            StoreFailed: nothing was changed.
+        """
+        wanted = sorted(set(sequences))
+        assert 0 < len(wanted) <= limits.LEDGER_ENTRIES_PER_READ_MAX
+        with self._transaction() as connection:
+            head = self._append(connection, entries.erased(wanted, reason), now, None)
+            for sequence in wanted:
+                changed = connection.execute(
+                    "UPDATE content SET salt = NULL, body = NULL, erased_by = ? "
+                    "WHERE sequence = ? AND body IS NOT NULL "
+                    "AND (SELECT kind FROM entry e WHERE e.sequence = content.sequence) <> 'erased'",
+                    (head.count - 1, sequence),
+                ).rowcount
+                if changed != 1:
+                    raise NotFound(f"ledger entry {sequence} has no content that can be erased")
+        with self._lock, _storage():
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the log still held the old content
+        return head
+
+    # -------------------------------------------------------------------------------------------- reading
+
+    def head(self) -> LedgerHead:
+        """Count and last hash of the ledger."""
+        with self._reading() as connection:
+            count, last = connection.execute("SELECT count, hash FROM head").fetchone()
+            return LedgerHead(count, last)
+
+    def sealed(self, session: SessionId) -> bytes:
+        """The sealed bytes of a recorded session, the same each time.
+
+        The caller lets them leave only after every participating owner acknowledged `recorded` (rule 16).
+
+        Raises:
+            NotFound: no such session, or it has no sealed result here.
+            ResultWithheld: recorded, but it will not be released.
+        """
+        with self._reading() as connection:
+            row = connection.execute(
+                "SELECT s.state, d.release FROM session s LEFT JOIN sealed d USING (session) WHERE s.session = ?",
+                (session,),
+            ).fetchone()
+        if row is not None and row[0] == "withheld":
+            raise ResultWithheld("the result was recorded but is withheld: an owner revoked it or the deadline passed")
+        if row is None or row[1] is None:
+            raise NotFound("this party holds no sealed result for that session")
+        assert isinstance(row[1], bytes)
+        return row[1]
+
+    def session(self, session: SessionId) -> SessionRow | None:
+        """What is durable about a session, if it was ever agreed here."""
+        with self._reading() as connection:
+            row = connection.execute(_SESSION_COLUMNS + "WHERE session = ?", (session,)).fetchone()
+        return None if row is None else _session_row(row)
+
+    def session_of_request(self, request_digest: RequestDigest) -> SessionRow | None:
+        """The latest session that was agreed for a request."""
+        with self._reading() as connection:
+            row = connection.execute(
+                _SESSION_COLUMNS + "WHERE request_digest = ? ORDER BY agreed_milliseconds DESC LIMIT 1",
+                (request_digest,),
+            ).fetchone()
+        return None if row is None else _session_row(row)
+
+    def spent(self, account: str) -> int:
+        """What an account has been debited, refunds taken off."""
+        with self._reading() as connection:
+            row = connection.execute("SELECT spent FROM account WHERE account = ?", (account,)).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def ledger_entries(self, first: int, count: int) -> list[LedgerRow]:
+        """Up to `count` entries from sequence `first` on, oldest first.
+
+        Raises:
+            StoreFailed: cannot be read.
+        """
+        assert first >= 0
+        count = min(count, limits.LEDGER_ENTRIES_PER_READ_MAX)
+        with _reader(self._directory) as connection, _storage():
+            try:
+                return list(ledger.read_rows(connection, first, count))
+            except canonical.CanonicalError as error:
+                raise StoreFailed("the content of a ledger entry is damaged; verify the ledger") from error
+
+    def verify_ledger(self, remembered: LedgerHead | None = None) -> LedgerReport:
+        """Check the whole ledger, on a connection of its own: sessions go on meanwhile.
+
+        Args:
+            remembered: a head seen earlier, that the chain must pass through.
+
+        Raises:
+            LedgerInvalid: names the first bad entry.
+        """
+        return verify_ledger(self._directory, remembered)
+
+    # -------------------------------------------------------------------------------------------- inside
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._require_open()
+            with _storage():
+                yield self._writer
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._require_open()
+            connection = self._writer
+            with _storage():
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield connection
+                except BaseException:
+                    self._roll_back()
+                    raise
+                try:
+                    connection.execute("COMMIT")
+                except sqlite3.Error as error:
+                    self._closed_because = f"a commit failed ({error}) and its outcome is unknown; restart mpcd"
+                    raise
+
+    def _roll_back(self) -> None:
+        try:
+            self._writer.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            if self._writer.in_transaction:
+                self._closed_because = f"a transaction could not be undone ({error}); restart mpcd"
+
+    def _require_open(self) -> None:
+        if self._closed_because is not None:
+            raise StoreFailed(self._closed_because)
+
+    def _append(
+        self, connection: sqlite3.Connection, entry: LedgerEntry, now: float, session: SessionId | None
+    ) -> LedgerHead:
+        body = canonical.encode(entry.content)
+        if len(body) > limits.LEDGER_CONTENT_BYTES_MAX:
+            raise StoreFailed(f"a ledger entry has more than {limits.LEDGER_CONTENT_BYTES_MAX} bytes of content")
+        sequence, previous = connection.execute("SELECT count, hash FROM head").fetchone()
+        salt = self._entropy(ledger.SALT_BYTES)
+        committed = ledger.commitment(salt, body)
+        milliseconds = _milliseconds(now)
+        made = ledger.entry_hash(sequence, milliseconds, entry.kind, session, committed, previous)
+        connection.execute(
+            "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (sequence, milliseconds, entry.kind, session, committed, previous, made),
+        )
+        connection.execute("INSERT INTO content VALUES (?, ?, ?, NULL)", (sequence, salt, body))
+        connection.execute("UPDATE head SET count = ?, hash = ?", (sequence + 1, made))
+        return LedgerHead(sequence + 1, made)
+
+
+_SESSION_KINDS: Final = frozenset({"agreed", "recorded", "released", "aborted", "withheld", "refused", "erased"})
+_SESSION_COLUMNS: Final = (
+    "SELECT session, state, request_digest, plan_hash, analyst, agreed_milliseconds, changed_milliseconds FROM session "
+)
+
+
+def verify_ledger(directory: Path, remembered: LedgerHead | None = None) -> LedgerReport:
+    """Check the ledger in `directory`, whether or not a daemon is using it.
+
+    Raises:
+        LedgerInvalid: names the first bad entry.
+        StoreFailed: there is no state in `directory`.
+    """
+    with _reader(directory) as connection:
+        return ledger.verify(connection, remembered)
+
+
+# ------------------------------------------------------------------------------------------------ parts of transactions
+
+
+def _burn(connection: sqlite3.Connection, use: NonceUse, now: float) -> None:
+    """Burn a nonce; forget those that no clock could still find valid, and remember the latest expiry forgotten."""
+    forgotten = connection.execute(
+        "SELECT max(expires_at) FROM nonce WHERE expires_at < ?", (int(now) - _NONCE_KEPT_SECONDS,)
+    ).fetchone()[0]
+    if forgotten is not None:
+        connection.execute("DELETE FROM nonce WHERE expires_at <= ?", (forgotten,))
+        connection.execute("UPDATE pruned SET expires_at = max(expires_at, ?)", (forgotten,))
+    (pruned,) = connection.execute("SELECT expires_at FROM pruned").fetchone()
+    if use.expires_at <= pruned:
+        raise RequestInvalid(
+            "the request is too old to be told from a replay; sign a new one (or set this host's clock)"
+        )
+    try:
+        connection.execute("INSERT INTO nonce VALUES (?, ?, ?)", (use.analyst, use.nonce, use.expires_at))
+    except sqlite3.IntegrityError as error:
+        raise RequestInvalid("this request was used before; sign a new one") from error
+
+
+def _debit(connection: sqlite3.Connection, session: SessionId, debits: Sequence[Debit]) -> None:
+    passed = []
+    for debit in debits:
+        connection.execute("INSERT INTO account VALUES (?, 0) ON CONFLICT DO NOTHING", (debit.account,))
+        (spent,) = connection.execute("SELECT spent FROM account WHERE account = ?", (debit.account,)).fetchone()
+        if debit.limit is not None and spent + debit.amount > debit.limit:
+            assert debit.refusal is not None
+            passed.append(debit.refusal)
+            continue
+        connection.execute("UPDATE account SET spent = ? WHERE account = ?", (spent + debit.amount, debit.account))
+        connection.execute("INSERT INTO debit VALUES (?, ?, ?, 0)", (session, debit.account, debit.amount))
+    if passed:
+        raise Refused(tuple(passed))
+
+
+def _refund(connection: sqlite3.Connection, session: SessionId) -> None:
+    connection.execute(
+        "UPDATE account SET spent = spent - d.amount FROM debit d "
+        "WHERE d.account = account.account AND d.session = ? AND d.refunded = 0",
+        (session,),
+    )
+    connection.execute("UPDATE debit SET refunded = 1 WHERE session = ?", (session,))
+
+
+def _advance(
+    connection: sqlite3.Connection, session: SessionId, before: DurableState, after: DurableState, now: float
+) -> None:
+    changed = connection.execute(
+        "UPDATE session SET state = ?, changed_milliseconds = ? WHERE session = ? AND state = ?",
+        (after, _milliseconds(now), session, before),
+    ).rowcount
+    if changed != 1:
+        raise Bug(f"a session that is not `{before}` cannot become `{after}`")
+
+
+def _session_row(row: tuple[bytes, DurableState, bytes, bytes, bytes, int, int]) -> SessionRow:
+    session, state, request_digest, plan_hash, analyst, agreed, changed = row
+    return SessionRow(
+        SessionId(session), state, RequestDigest(request_digest), PlanHash(plan_hash), analyst, agreed, changed
+    )
+
+
+def _milliseconds(now: float) -> int:
+    return int(now * 1000)
+
+
+# ------------------------------------------------------------------------------------------------ SQLite
+
+
+@contextmanager
+def _storage() -> Iterator[None]:
+    """Turn what SQLite raises into our own failure."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreFailed(f"the state file cannot be read or written: {error}") from error
+
+
+def _connect(path: Path, *, writes: bool) -> sqlite3.Connection:
+    with _storage():
+        mode = "rw" if writes else "ro"
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode={mode}",
+            uri=True,
+            timeout=limits.STORE_BUSY_SECONDS_MAX,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+    try:
+        with _storage():
+            connection.execute("PRAGMA trusted_schema = OFF")
+            connection.execute("PRAGMA cell_size_check = ON")
+            connection.execute("PRAGMA foreign_keys = ON")
+            if writes:
+                _set_durable(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _set_durable(connection: sqlite3.Connection) -> None:
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise StoreFailed("the file system of the state directory cannot hold a write-ahead log")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA secure_delete = ON")
+
+
+def _prepare(connection: sqlite3.Connection, entropy: Callable[[int], bytes]) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        schema.migrate(connection)
+        _begin_ledger(connection, entropy)
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):  # the first failure is the one to report
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _begin_ledger(connection: sqlite3.Connection, entropy: Callable[[int], bytes]) -> None:
+    if connection.execute("SELECT count(*) FROM head").fetchone()[0]:
+        return
+    if connection.execute("SELECT count(*) FROM entry").fetchone()[0]:
+        raise StoreFailed("the ledger has lost its head; restore the state file from a backup")
+    ledger_id = entropy(ledger.LEDGER_ID_BYTES)
+    connection.execute("INSERT INTO head VALUES (0, ?, 0, ?)", (ledger_id, ledger.genesis(ledger_id)))
+
+
+@contextmanager
+def _reader(directory: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that sees one consistent state and cannot write."""
+    path = directory / FILE_NAME
+    if not path.is_file():
+        raise StoreFailed(f"there is no state in {directory}")
+    with closing(_connect(path, writes=False)) as connection:
+        with _storage():
+            connection.execute("BEGIN")
+        yield connection
