@@ -73,7 +73,11 @@ async def prefix(
         if not level.targets and not level.p_targets:
             continue
         high = p.planes(level.targets + level.p_targets)
-        low = Planes.join([g.planes(level.sources), p.planes(level.p_sources)]) if level.p_sources else g.planes(level.sources)
+        low = (
+            Planes.join([g.planes(level.sources), p.planes(level.p_sources)])
+            if level.p_sources
+            else g.planes(level.sources)
+        )
         product = await and_(ctx.narrow(f"level{number}"), high, low)
         split = len(level.targets)
         g = g.put(level.targets, g.planes(level.targets) ^ product.planes(slice(0, split)))
@@ -94,7 +98,9 @@ def cost_prefix(width: int, count: int, outputs: tuple[int, ...], *, propagate: 
 # ------------------------------------------------------------------------------------------------ carry-save
 
 
-async def carry_save(ctx: Context, a: Planes, b: Planes, c: Planes, *, end_around: bool = False) -> tuple[Planes, Planes]:
+async def carry_save(
+    ctx: Context, a: Planes, b: Planes, c: Planes, *, end_around: bool = False
+) -> tuple[Planes, Planes]:
     """Three numbers to two with the same sum: bit sums, and bit majorities one place up.
 
     Cost: `cost_and(width, count)`: 1 round.
@@ -273,5 +279,3 @@ def cost_total(terms: int, width: int, count: int) -> Cost:
         spent += cost_and(terms // 3 * width, count)
         terms -= terms // 3
     return spent if terms == 1 else spent + cost_add(width, count)
-
-

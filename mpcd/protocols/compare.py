@@ -18,7 +18,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from mpcd import limits
-from mpcd.errors import Bug
 from mpcd.field import Vector, bits
 from mpcd.protocols.adders import carry_out, cost_carry_out, cost_last_carry, last_carry
 from mpcd.protocols.binary import all_of, and_many, any_of, cost_all_of, cost_and, cost_any_of, not_
@@ -224,8 +223,6 @@ async def _join_groups(ctx: Context, groups: list[_Group], sizes: list[int], nee
     products = await and_many(ctx, pairs)
     for result, c, index in places:
         result[c] = result[c] ^ products[index] if c in result else products[index]
-    if not products:
-        raise Bug("a level of the threshold tree joins nothing")
     return joined
 
 

@@ -188,7 +188,9 @@ class OuterContext:
 
     def fail_cheat(self, what: str) -> NoReturn:
         """End the session: two parties disagree about what both must know."""
-        error = CheatDetected(None, f"{what} at step {self.step}; the session was aborted and nothing was opened from it")
+        error = CheatDetected(
+            None, f"{what} at step {self.step}; the session was aborted and nothing was opened from it"
+        )
         self._shared.failure = error
         raise error
 

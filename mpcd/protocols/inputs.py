@@ -94,7 +94,9 @@ def _checked(item: InputItem) -> Spec:
     """The item's shape; our own data must be canonical, or our own share would be refused as malformed."""
     if isinstance(item, BitsInput):
         spec = item.spec
-        if item.planes.shape != (spec.width, spec.size_bytes // 8 // spec.width) or not is_masked(item.planes, item.count):
+        if item.planes.shape != (spec.width, spec.size_bytes // 8 // spec.width) or not is_masked(
+            item.planes, item.count
+        ):
             raise Bug("input planes of a wrong shape, or with bits beyond the last element")
         return spec
     if not item.field.is_canonical(item.vector):
