@@ -163,16 +163,25 @@ static inline u128 q_mul_masked1(u128 x0, u128 x1, u128 y0, u128 y1, const uint6
 
 /* ----------------------------------------------------------------------------------------- bits */
 
-/* Transpose in place: bit e of word j becomes bit j of word e (Hacker's Delight, 7-3, with the lowest bit first). */
-static inline void bits_transpose64(uint64_t block[64]) {
-    uint64_t mask = UINT64_C(0x00000000FFFFFFFF);
-    for (unsigned j = 32; j != 0; j >>= 1, mask ^= mask << j) {
-        for (unsigned k = 0; k < 64; k = ((k | j) + 1) & ~j) {
-            uint64_t swap = ((block[k] >> j) ^ block[k | j]) & mask;
-            block[k] ^= swap << j;
-            block[k | j] ^= swap;
+/* One stage: swap bits `mask << distance` of the upper word of each pair with bits `mask` of the lower one. */
+static inline void bits_exchange(uint64_t block[64], unsigned distance, uint64_t mask) {
+    for (unsigned start = 0; start < 64; start += 2 * distance) {
+        for (unsigned k = start; k < start + distance; k++) {
+            uint64_t swap = ((block[k] >> distance) ^ block[k + distance]) & mask;
+            block[k] ^= swap << distance;
+            block[k + distance] ^= swap;
         }
     }
+}
+
+/* Transpose in place: bit e of word j becomes bit j of word e (Hacker's Delight, 7-3, with the lowest bit first). */
+static inline void bits_transpose64(uint64_t block[64]) {
+    bits_exchange(block, 32, UINT64_C(0x00000000FFFFFFFF));
+    bits_exchange(block, 16, UINT64_C(0x0000FFFF0000FFFF));
+    bits_exchange(block, 8, UINT64_C(0x00FF00FF00FF00FF));
+    bits_exchange(block, 4, UINT64_C(0x0F0F0F0F0F0F0F0F));
+    bits_exchange(block, 2, UINT64_C(0x3333333333333333));
+    bits_exchange(block, 1, UINT64_C(0x5555555555555555));
 }
 
 static inline size_t bits_words(size_t count) { return count / 64 + (count % 64 != 0); }

@@ -19,6 +19,9 @@ field_unary bits_not_portable;
 field_masked bits_and_masked_portable;
 field_transpose to_planes_portable, from_planes_portable;
 
+/* AVX-512 byte masks did not beat these (streamed planes), so that its table points here. */
+field_transpose to_planes_avx2, from_planes_avx2;
+
 #define FIELD_P_PORTABLE                                                                                                       \
     {                                                                                                                          \
         .add = p_add_portable, .sub = p_sub_portable, .mul = p_mul_portable, .neg = p_neg_portable, .scale = p_scale_portable, \
