@@ -1,7 +1,7 @@
 """Runs files of test vectors from the command line: `python -m mpcd.testing.vectors noise FILE`.
 
 The common JSON form of Noise vectors (cacophony, snow, noise-c): an object whose `vectors` is a list, or the list
-itself. Of each vector it uses
+itself.  Of each vector it uses
 
     protocol_name (or a `name` that is one)
     {init,resp}_{prologue,static,ephemeral,remote_static}   hex
@@ -14,8 +14,9 @@ and, for suites with a KEM, three keys of our own, since no common form has them
 generation, 64 bytes), `resp_kem_ciphertext` and `resp_kem_shared_secret` (what encapsulation gave).  The ciphertext is
 decapsulated by the real primitive, so a wrong record fails.
 
-A vector is *skipped* exactly if its protocol is not provided here (deferred and fallback patterns, curve 448, other KEMs,
-names from before revision 32) or if it does not say what its KEM drew.  One that is incomplete or malformed has *failed*.
+A vector is *skipped* exactly if its protocol is not provided here (deferred and fallback patterns, curve 448, other
+KEMs, names from before revision 32) or if it does not say what its KEM drew.  One that is incomplete or malformed has
+*failed*.
 """
 
 from __future__ import annotations
