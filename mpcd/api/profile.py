@@ -18,7 +18,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from mpcd.api.keyfiles import read_key
 from mpcd.api.opening import PinnedParty, pinned_party
 from mpcd.errors import ConfigurationInvalid
 from mpcd.identity import SigningKey
@@ -46,6 +45,8 @@ class Profile:
     @cached_property
     def signing_key(self) -> SigningKey:
         """The analyst's key, read when first needed."""
+        from mpcd.store.keyfiles import read_key  # noqa: PLC0415  # half of the client's start-up time
+
         return read_key(self.directory / KEY_FILE, SigningKey)
 
     @classmethod

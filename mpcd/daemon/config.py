@@ -44,13 +44,14 @@ from pathlib import Path
 from typing import Final, Literal
 
 from mpcd import limits
-from mpcd.api.keyfiles import check_private, read_key, read_psk
 from mpcd.api.sockets import PATH_BYTES_MAX
+from mpcd.daemon.psk import read_psk
 from mpcd.errors import ConfigurationInvalid
 from mpcd.governance.document import Section
 from mpcd.identity import ChannelKey, SigningKey
 from mpcd.ids import PartyId
 from mpcd.sources.tables import TableSource
+from mpcd.store.keyfiles import read_key
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LOG_LEVELS: Final[tuple[LogLevel, ...]] = ("debug", "info", "warning", "error")
@@ -68,29 +69,22 @@ _TABLES_MAX: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class KeyPlace:
-    """Where a key is; `credential` says that systemd put it there for us alone."""
+    """Where a key is; with a `credentials_directory`, systemd put it there for us alone."""
 
     path: Path
-    credential: bool = False
-
-    def check(self) -> None:
-        """Raise `ConfigurationInvalid` unless the file is there and private."""
-        if not self.credential:
-            check_private(self.path)
-        elif not self.path.is_file():
-            raise ConfigurationInvalid("systemd did not pass this credential; see LoadCredential.", path=str(self.path))
+    credentials_directory: Path | None = None
 
     def channel_key(self) -> ChannelKey:
         """The channel key that is there."""
-        return read_key(self.path, ChannelKey, credential=self.credential)
+        return read_key(self.path, ChannelKey, credentials_directory=self.credentials_directory)
 
     def signing_key(self) -> SigningKey:
         """The signing key that is there."""
-        return read_key(self.path, SigningKey, credential=self.credential)
+        return read_key(self.path, SigningKey, credentials_directory=self.credentials_directory)
 
     def psk(self) -> bytes:
         """The pre-shared key that is there."""
-        return read_psk(self.path, credential=self.credential)
+        return read_psk(self.path, credentials_directory=self.credentials_directory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +229,7 @@ def _key(section: Section, key: str, base: Path, environment: Mapping[str, str])
     name = written.removeprefix(CREDENTIAL)
     if not name or "/" in name or name in {".", ".."}:
         raise section.error(f"`{key}` does not name a credential", key)
-    return KeyPlace(Path(directory) / name, credential=True)
+    return KeyPlace(Path(directory) / name, Path(directory))
 
 
 def _sockets(top: Section, base: Path) -> SocketConfig:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mpcd.api.keyfiles import PSK_BYTES, write_key, write_psk
+from mpcd.daemon.psk import PSK_BYTES, write_psk
 from mpcd.errors import ConfigurationInvalid
 from mpcd.identity import ChannelKey, ChannelPublicKey, Entropy, SigningKey, VerifyKey
+from mpcd.store.keyfiles import write_key
 
 CHANNEL_FILE: Final = "channel.key"
 SIGNING_FILE: Final = "signing.key"

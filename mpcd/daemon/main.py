@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final
 from mpcd.errors import ConfigurationInvalid, MpcdError
 
 if TYPE_CHECKING:
+    import socket
+
     from mpcd.daemon.check import Checked
 
 GOOD: Final = 0
@@ -53,6 +55,12 @@ def _parser() -> argparse.ArgumentParser:
         help=f"configuration file (default: ${CONFIG_VARIABLE} or /etc/mpcd/mpcd.toml)",
     )
     run = commands.add_parser("run", parents=[config], help="run the daemon in the foreground")
+    run.add_argument(
+        "--listen-descriptor",
+        type=int,
+        metavar="N",
+        help="an inherited listening TCP socket to use instead of [listen], which must name its address",
+    )
     run.set_defaults(command=_run)
     check = commands.add_parser("check", parents=[config], help="check configuration, roster, policy, keys and places")
     check.set_defaults(command=_check)
@@ -82,8 +90,25 @@ def _run(options: argparse.Namespace) -> int:
     logs.configure(config.log_level)
     from mpcd.daemon import node  # noqa: PLC0415  # the whole daemon; only once the files are known to be good
 
-    node.main(config, notify.Notifier())
+    listener = None if options.listen_descriptor is None else _adopt(options.listen_descriptor)
+    node.main(config, notify.Notifier(), listener)
     return GOOD
+
+
+def _adopt(descriptor: int) -> socket.socket:
+    """The listening TCP socket that our parent left open for us."""
+    import socket  # noqa: PLC0415
+
+    try:
+        listener = socket.socket(fileno=descriptor)
+        listening = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+    except OSError as error:
+        raise ConfigurationInvalid(f"Descriptor {descriptor} is not a socket: {error.strerror}.") from error
+    if not listening or listener.family not in {socket.AF_INET, socket.AF_INET6}:
+        raise ConfigurationInvalid(f"Descriptor {descriptor} is not a listening TCP socket.")
+    os.set_inheritable(descriptor, False)
+    listener.setblocking(False)
+    return listener
 
 
 def _check(options: argparse.Namespace) -> int:
