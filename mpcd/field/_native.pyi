@@ -1,4 +1,4 @@
-"""Types of the extension that cffi generates from native/field.cdef.h."""
+# Types of the extension that cffi generates from native/field.cdef.h.
 
 from typing import Any, Final
 

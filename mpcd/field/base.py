@@ -1,10 +1,12 @@
 """What every field offers, whatever computes it (layer 1, no I/O).
 
-`FP` and `FQ` run in C; `reference.SmallField` and the reference twins run in Python integers.  Protocols are written against
-`Field` alone, so that the same protocol text runs over the production fields and over a toy field that a test enumerates.
+`FP` and `FQ` run in C; `reference.SmallField` and the reference twins run in Python integers. Protocols are written
+against `Field` alone, so that the same protocol text runs over the production fields and over a toy field that a
+test enumerates.
 
-A vector is a C-contiguous numpy array whose first axes count elements: `uint64 (n,)` when an element is one word, `uint64 (n, 2)`
-(low limb, high limb) when it is two.  A matrix has one more axis in front.  Every element is canonical, in [0, modulus).
+A vector is a C-contiguous numpy array whose first axes count elements: `uint64 (n,)` when an element is one word,
+`uint64 (n, 2)` (low limb, high limb) when it is two. A matrix has one more axis in front. Every element is
+canonical, in [0, modulus).
 """
 
 from __future__ import annotations
@@ -68,7 +70,7 @@ class Field(Protocol):
         """Centred integers; `OverflowError` if one does not fit."""
 
     def from_float64(self, a: NDArray[np.float64], fraction_bits: int) -> Vector:
-        """a * 2^fraction_bits, rounded half to even once; `OverflowError` outside (-modulus / 2, modulus / 2) or not finite."""
+        """a * 2^fraction_bits, rounded half to even once; `OverflowError` if one is not finite or too large."""
 
     def to_float64(self, v: Vector, fraction_bits: int) -> NDArray[np.float64]:
         """Centred integers * 2^-fraction_bits, rounded half to even once."""
@@ -113,25 +115,32 @@ class Field(Protocol):
         """The wire form of `v`: a read-only view of its own memory, valid while the caller leaves `v` unchanged."""
 
     def decode(self, buffer: Buffer, count: int) -> Vector:
-        """A new vector of `count` elements from their wire form; `ValueError` for a wrong length or a non-canonical element."""
+        """`count` elements from their wire form, copied; `ValueError` for a wrong length or a non-canonical element."""
 
     def sample(self, words: Vector) -> tuple[Vector, int]:
-        """Uniform elements from raw random words, and how many words had to be replaced by zero: draw again unless none."""
+        """Uniform elements from raw random words, and how many were replaced by zero: draw again unless none."""
 
     def mul_masked(
-        self, x0: Vector, x1: Vector, y0: Vector, y1: Vector, words_k0: Vector, words_k1: Vector, out: Vector | None = None
+        self,
+        x0: Vector,
+        x1: Vector,
+        y0: Vector,
+        y1: Vector,
+        words_k0: Vector,
+        words_k1: Vector,
+        out: Vector | None = None,
     ) -> tuple[Vector, int]:
-        """z = x0 (y0 + y1) + x1 y0 + F(k0) - F(k1) element by element, F as in `sample`; second: how many masks were replaced."""
+        """z = x0 (y0 + y1) + x1 y0 + F(k0) - F(k1), F as in `sample`; and how many masks were replaced."""
 
     def dot_masked(
         self, x0: Vector, x1: Vector, y0: Vector, y1: Vector, words_k0: Vector, words_k1: Vector, length: int
     ) -> tuple[Vector, int]:
-        """As `mul_masked`, summed over each group of `length` neighbours; one pair of masks and one result per group."""
+        """As `mul_masked`, summed over groups of `length` neighbours; one pair of masks and one result per group."""
 
     def matmul_masked(
         self, x0: Vector, x1: Vector, y0: Vector, y1: Vector, words_k0: Vector, words_k1: Vector
     ) -> tuple[Vector, int]:
-        """As `mul_masked` for (n, k) times (k, m) matrices; one pair of masks per element of the (n, m) result, row-major."""
+        """As `mul_masked` for (n, k) times (k, m) matrices; one pair of masks per element of the result, row-major."""
 
 
 def words_of(a: NDArray[Any]) -> Vector:

@@ -1,8 +1,9 @@
 """Packed GF(2) words and bit planes on the native kernels (layer 1, no I/O).
 
-Element e of a packed vector is bit e % 64 of word e // 64.  Bit planes hold many-bit elements across: plane j holds bit j of each
-element, so that one word operation works on one bit of 64 elements.  Unused high bits of a last word are zero at input and are
-cleared by `to_planes`; masked words carry random ones there, which `from_planes` ignores and `clear_unused` clears.
+Element e of a packed vector is bit e % 64 of word e // 64. Bit planes hold many-bit elements across: plane j holds
+bit j of each element, so that one word operation works on one bit of 64 elements. Unused high bits of a last word
+are zero at input and are cleared by `to_planes`; masked words carry random ones there, which `from_planes` ignores
+and `clear_unused` clears.
 
 Everything takes any C-contiguous shape (words or planes); operands have equal shapes.
 """

@@ -1,7 +1,7 @@
 """Which instruction set's kernels run (layer 1, no I/O).
 
-The library picks the best table that the machine can run when it is loaded.  Tests force each by name; a forced table holds for the
-whole process.  All kernels release the interpreter's lock while they run.
+The library picks the best table that the machine can run when it is loaded. Tests force each by name; a forced
+table holds for the whole process. All kernels release the interpreter's lock while they run.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The two production fields, F_p and F_q, on the native kernels (layer 1, no I/O).
 
-F_p has p = 2^61 - 1: one word per element, for counts, ranks and flags.  F_q has q = 2^127 - 1: two words, for wide sums and fixed
-point.  Both moduli are Mersenne primes, so that reduction is a shift and an addition, and a mask is a random word without its
-high bit or bits: uniform except for the one excluded value, all ones, which is counted and drawn again.
+F_p has p = 2^61 - 1: one word per element, for counts, ranks and flags. F_q has q = 2^127 - 1: two words, for wide
+sums and fixed point. Both moduli are Mersenne primes, so that reduction is a shift and an addition, and a mask is a
+random word without its high bit or bits: uniform except for the one excluded value, all ones, which is counted and
+drawn again.
 
 This file checks lengths, types and contiguity, since C believes what it is told; it never looks at contents.
 """
@@ -47,7 +48,7 @@ class MersenneField:
         """8 for F_p, 16 for F_q."""
         return 8 * self.words_per_element
 
-    # ------------------------------------------------------------------------------------- shapes
+    # ----------------------------------------------------------------------------------------------- shapes
 
     def _shape(self, *counts: int) -> tuple[int, ...]:
         return counts if self.words_per_element == 1 else (*counts, self.words_per_element)
@@ -59,7 +60,9 @@ class MersenneField:
         if self.words_per_element == 1:
             return v.shape
         if not v.shape or v.shape[-1] != self.words_per_element:
-            raise ValueError(f"elements of F_{self.name} have {self.words_per_element} words, the array has shape {v.shape}")
+            raise ValueError(
+                f"elements of F_{self.name} have {self.words_per_element} words, the array has shape {v.shape}"
+            )
         return v.shape[:-1]
 
     def _vectors(self, *vectors: Vector) -> tuple[int, list[Vector]]:
@@ -74,7 +77,9 @@ class MersenneField:
         """Raw words for `count` masks each, in any shape."""
         for w in words:
             if w.dtype != np.uint64 or w.size != count * self.words_per_element:
-                raise ValueError(f"{count} masks need {count * self.words_per_element} uint64 words, not {w.size} of {w.dtype}")
+                raise ValueError(
+                    f"{count} masks need {count * self.words_per_element} uint64 words, not {w.size} of {w.dtype}"
+                )
         return [words_of(w) for w in words]
 
     def zeros(self, count: int) -> Vector:
@@ -103,7 +108,7 @@ class MersenneField:
         self.length(v)
         return words_of(v[selection])
 
-    # ------------------------------------------------------------------------------------- conversions
+    # ----------------------------------------------------------------------------------------------- conversions
 
     def from_ints(self, values: Iterable[int]) -> Vector:
         """Any Python integers, reduced."""
@@ -143,12 +148,14 @@ class MersenneField:
         return out
 
     def from_float64(self, a: NDArray[np.float64], fraction_bits: int) -> Vector:
-        """a * 2^fraction_bits, rounded half to even once; `OverflowError` outside (-modulus / 2, modulus / 2) or not finite."""
+        """a * 2^fraction_bits, rounded half to even once; `OverflowError` if one is not finite or too large."""
         if a.dtype != np.float64 or a.ndim != 1:
             raise ValueError(f"expected a vector of float64, not {a.dtype} {a.shape}")
         out = self.empty(len(a))
         kernel = lib.field_p_from_float64 if self.words_per_element == 1 else lib.field_q_from_float64
-        outside = kernel(_out(out), ffi.from_buffer("double[]", np.ascontiguousarray(a)), len(a), _fraction(fraction_bits))
+        outside = kernel(
+            _out(out), ffi.from_buffer("double[]", np.ascontiguousarray(a)), len(a), _fraction(fraction_bits)
+        )
         if outside:
             raise OverflowError(f"{outside} of {len(a)} values are not finite or too large for F_{self.name}")
         return out
@@ -161,7 +168,7 @@ class MersenneField:
         kernel(ffi.from_buffer("double[]", out, require_writable=True), _in(v), count, _fraction(fraction_bits))
         return out
 
-    # ------------------------------------------------------------------------------------- arithmetic
+    # ----------------------------------------------------------------------------------------------- arithmetic
 
     def _kernel(self, name: str) -> Callable[..., int]:
         kernel: Callable[..., int] = getattr(lib, f"field_{self.name}_{name}")
@@ -229,10 +236,10 @@ class MersenneField:
         self._kernel("matmul")(_out(out), _in(words_of(a)), _in(words_of(b)), rows, inner, columns)
         return out
 
-    # ------------------------------------------------------------------------------------- randomness and masked products
+    # ----------------------------------------------------------------------------------------------- masked products
 
     def sample(self, words: Vector) -> tuple[Vector, int]:
-        """Uniform elements from raw random words, and how many words had to be replaced by zero: draw again unless none."""
+        """Uniform elements from raw random words, and how many were replaced by zero: draw again unless none."""
         if words.dtype != np.uint64 or words.size % self.words_per_element:
             raise ValueError(f"{words.size} words of {words.dtype} do not make elements of F_{self.name}")
         count = words.size // self.words_per_element
@@ -240,7 +247,14 @@ class MersenneField:
         return out, self._kernel("sample")(_out(out), _in(words_of(words)), count)
 
     def mul_masked(
-        self, x0: Vector, x1: Vector, y0: Vector, y1: Vector, words_k0: Vector, words_k1: Vector, out: Vector | None = None
+        self,
+        x0: Vector,
+        x1: Vector,
+        y0: Vector,
+        y1: Vector,
+        words_k0: Vector,
+        words_k1: Vector,
+        out: Vector | None = None,
     ) -> tuple[Vector, int]:
         """z = x0 (y0 + y1) + x1 y0 + F(k0) - F(k1) element by element, F as in `sample`.
 
@@ -258,7 +272,7 @@ class MersenneField:
     def dot_masked(
         self, x0: Vector, x1: Vector, y0: Vector, y1: Vector, words_k0: Vector, words_k1: Vector, length: int
     ) -> tuple[Vector, int]:
-        """As `mul_masked`, summed over each group of `length` neighbours; one pair of masks and one result per group."""
+        """As `mul_masked`, summed over groups of `length` neighbours; one pair of masks and one result per group."""
         count, vectors = self._vectors(x0, x1, y0, y1)
         if length < 1 or count % length:
             raise ValueError(f"{count} elements are not groups of {length}")
@@ -270,17 +284,19 @@ class MersenneField:
     def matmul_masked(
         self, x0: Vector, x1: Vector, y0: Vector, y1: Vector, words_k0: Vector, words_k1: Vector
     ) -> tuple[Vector, int]:
-        """As `mul_masked` for (n, k) times (k, m) matrices; one pair of masks per element of the (n, m) result, row-major."""
+        """As `mul_masked` for (n, k) times (k, m) matrices; one pair of masks per element of the result, row-major."""
         sizes = self._sizes(x0, y0)
         if x1.shape != x0.shape or y1.shape != y0.shape or x1.dtype != np.uint64 or y1.dtype != np.uint64:
-            raise ValueError(f"components of shapes {x0.shape}, {x1.shape} and {y0.shape}, {y1.shape} do not go together")
+            raise ValueError(
+                f"components of shapes {x0.shape}, {x1.shape} and {y0.shape}, {y1.shape} do not go together"
+            )
         rows, _, columns = sizes
         masks = self._mask_words(rows * columns, words_k0, words_k1)
         out = np.empty(self._shape(rows, columns), dtype=np.uint64)
         vectors = [words_of(v) for v in (x0, x1, y0, y1)]
         return out, self._kernel("matmul_masked")(_out(out), *map(_in, vectors + masks), *sizes)
 
-    # ------------------------------------------------------------------------------------- the wire
+    # ----------------------------------------------------------------------------------------------- the wire
 
     def is_canonical(self, v: Vector) -> bool:
         """Whether every element is below the modulus."""
@@ -293,7 +309,7 @@ class MersenneField:
         return _bytes_of(v)
 
     def decode(self, buffer: Buffer, count: int) -> Vector:
-        """A new vector of `count` elements from their wire form; `ValueError` for a wrong length or a non-canonical element."""
+        """`count` elements from their wire form, copied; `ValueError` for a wrong length or a non-canonical element."""
         view = memoryview(buffer)
         if view.nbytes != count * self.element_bytes:
             raise ValueError(f"{view.nbytes} bytes are not {count} elements of {self.element_bytes} bytes")
@@ -306,7 +322,7 @@ class MersenneField:
 
 
 def _bytes_of(v: Vector) -> memoryview[int]:
-    return memoryview(v.reshape(-1).view(np.uint8)).toreadonly()
+    return v.reshape(-1).view(np.uint8).data.toreadonly()
 
 
 def _in(v: Vector) -> object:

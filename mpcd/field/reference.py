@@ -1,11 +1,12 @@
-"""The slow exact meaning of every kernel in Python integers, and toy fields (layer 1, no I/O; for tests, never for a session).
+"""The slow exact meaning of every kernel in Python integers, and toy fields (layer 1, no I/O, for tests alone).
 
-`FP_REFERENCE` and `FQ_REFERENCE` do what `FP` and `FQ` do, on the same vectors; the kernels of every instruction set are compared with
-them.  `SmallField(modulus)` is the same interface over any prime below 2^61, so that a protocol runs unchanged over a field so
-small that a test enumerates every random choice and compares whole distributions.
+`FP_REFERENCE` and `FQ_REFERENCE` do what `FP` and `FQ` do, on the same vectors; the kernels of every instruction
+set are compared with them. `SmallField(modulus)` is the same interface over any prime below 2^61, so that a
+protocol runs unchanged over a field so small that a test enumerates every random choice and compares whole
+distributions.
 
-Sampling differs by construction: the production fields drop one value out of 2^61 or 2^127; a toy field takes word % modulus and drops
-the few words at the top that would make that uneven, so that small words stand for themselves.
+Sampling differs by construction: the production fields drop one value out of 2^61 or 2^127; a toy field takes word
+% modulus and drops the few words at the top that would make that uneven, so that small words stand for themselves.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class ReferenceField:
     def __repr__(self) -> str:
         return f"F_{self.name}"
 
-    # ------------------------------------------------------------------------------------- shapes
+    # ----------------------------------------------------------------------------------------------- shapes
 
     def _shape(self, *counts: int) -> tuple[int, ...]:
         return counts if self.words_per_element == 1 else (*counts, self.words_per_element)
@@ -76,7 +77,7 @@ class ReferenceField:
         self.length(v)
         return words_of(v[selection])
 
-    # ------------------------------------------------------------------------------------- conversions
+    # ----------------------------------------------------------------------------------------------- conversions
 
     def from_ints(self, values: Iterable[int]) -> Vector:
         """Any Python integers, reduced."""
@@ -110,7 +111,7 @@ class ReferenceField:
         return np.array(values, dtype=np.int64)
 
     def from_float64(self, a: NDArray[np.float64], fraction_bits: int) -> Vector:
-        """a * 2^fraction_bits, rounded half to even once; `OverflowError` outside (-modulus / 2, modulus / 2) or not finite."""
+        """a * 2^fraction_bits, rounded half to even once; `OverflowError` if one is not finite or too large."""
         if not np.isfinite(a).all():
             raise OverflowError("a value is not finite")
         values = [round(Fraction(value) * 2**fraction_bits) for value in a.tolist()]
@@ -122,7 +123,7 @@ class ReferenceField:
         """Centred integers * 2^-fraction_bits, rounded half to even once."""
         return np.array([value / (1 << fraction_bits) for value in self.to_signed(v)], dtype=np.float64)
 
-    # ------------------------------------------------------------------------------------- arithmetic
+    # ----------------------------------------------------------------------------------------------- arithmetic
 
     def _zip(self, operation: Callable[[int, int], int], a: Vector, b: Vector) -> Vector:
         self._common_length(a, b)
@@ -174,10 +175,10 @@ class ReferenceField:
             raise ValueError(f"no product of matrices of shapes {a.shape} and {b.shape}")
         return rows, inner, b.shape[1]
 
-    # ------------------------------------------------------------------------------------- randomness and masked products
+    # ----------------------------------------------------------------------------------------------- masked products
 
     def sample(self, words: Vector) -> tuple[Vector, int]:
-        """Uniform elements from raw random words, and how many words had to be replaced by zero: draw again unless none."""
+        """Uniform elements from raw random words, and how many were replaced by zero: draw again unless none."""
         if words.dtype != np.uint64 or words.size % self.words_per_element:
             raise ValueError(f"{words.size} words of {words.dtype} do not make elements of F_{self.name}")
         drawn = [self._sampler(value) for value in self._ints(words)]
@@ -197,9 +198,16 @@ class ReferenceField:
         return [a * (c + d) + b * c for a, b, c, d in components]
 
     def mul_masked(
-        self, x0: Vector, x1: Vector, y0: Vector, y1: Vector, words_k0: Vector, words_k1: Vector, out: Vector | None = None
+        self,
+        x0: Vector,
+        x1: Vector,
+        y0: Vector,
+        y1: Vector,
+        words_k0: Vector,
+        words_k1: Vector,
+        out: Vector | None = None,
     ) -> tuple[Vector, int]:
-        """z = x0 (y0 + y1) + x1 y0 + F(k0) - F(k1) element by element, F as in `sample`; second: how many masks were replaced."""
+        """z = x0 (y0 + y1) + x1 y0 + F(k0) - F(k1), F as in `sample`; and how many masks were replaced."""
         z, rejected = self.dot_masked(x0, x1, y0, y1, words_k0, words_k1, 1)
         if out is None:
             return z, rejected
@@ -209,7 +217,7 @@ class ReferenceField:
     def dot_masked(
         self, x0: Vector, x1: Vector, y0: Vector, y1: Vector, words_k0: Vector, words_k1: Vector, length: int
     ) -> tuple[Vector, int]:
-        """As `mul_masked`, summed over each group of `length` neighbours; one pair of masks and one result per group."""
+        """As `mul_masked`, summed over groups of `length` neighbours; one pair of masks and one result per group."""
         cross = self._cross(x0, x1, y0, y1)
         if length < 1 or len(cross) % length:
             raise ValueError(f"{len(cross)} elements are not groups of {length}")
@@ -219,7 +227,7 @@ class ReferenceField:
     def matmul_masked(
         self, x0: Vector, x1: Vector, y0: Vector, y1: Vector, words_k0: Vector, words_k1: Vector
     ) -> tuple[Vector, int]:
-        """As `mul_masked` for (n, k) times (k, m) matrices; one pair of masks per element of the (n, m) result, row-major."""
+        """As `mul_masked` for (n, k) times (k, m) matrices; one pair of masks per element of the result, row-major."""
         rows, _, columns = self._sizes(x0, y0)
         both = self.from_ints(a + b for a, b in zip(self._ints(y0), self._ints(y1), strict=True)).reshape(y0.shape)
         left, right = self._ints(self.matmul(x0, both)), self._ints(self.matmul(x1, y0))
@@ -227,7 +235,7 @@ class ReferenceField:
         product = self.from_ints(a + b + m for a, b, m in zip(left, right, mask, strict=True))
         return product.reshape(self._shape(rows, columns)), rejected
 
-    # ------------------------------------------------------------------------------------- the wire
+    # ----------------------------------------------------------------------------------------------- the wire
 
     def is_canonical(self, v: Vector) -> bool:
         """Whether every element is below the modulus."""
@@ -238,7 +246,7 @@ class ReferenceField:
         return memoryview(b"".join(value.to_bytes(self.element_bytes, "little") for value in self.to_ints(v)))
 
     def decode(self, buffer: Buffer, count: int) -> Vector:
-        """A new vector of `count` elements from their wire form; `ValueError` for a wrong length or a non-canonical element."""
+        """`count` elements from their wire form, copied; `ValueError` for a wrong length or a non-canonical element."""
         data, size = bytes(buffer), self.element_bytes
         if len(data) != count * size:
             raise ValueError(f"{len(data)} bytes are not {count} elements of {size} bytes")
@@ -272,7 +280,7 @@ FP_REFERENCE: Final = _mersenne("p", 61, 1)
 FQ_REFERENCE: Final = _mersenne("q", 127, 2)
 
 
-# ----------------------------------------------------------------------------------------- GF(2)
+# -------------------------------------------------------------------------------------------------- binary words
 
 
 def and_masked(x0: int, x1: int, y0: int, y1: int, k0: int, k1: int) -> int:

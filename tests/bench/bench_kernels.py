@@ -2,17 +2,16 @@
 
     python tests/bench/bench_kernels.py [--json FILE] [--only SUBSTRING]
 
-Prints nanoseconds per element (per 64-bit word for bits, per multiplication for matrices), the best of several repetitions, and how
-many times faster than portable each is, for vectors that stay in the second-level cache and for vectors that do not.  A sibling has its
-place in a table if it wins 1.3 times on a bar: `p.mul_masked` carries the bulk bar, the others carry the oblivious operators.
-Times on a shared machine are noise; the ratios are taken in turn within one run.
+Prints nanoseconds per element (per 64-bit word for bits, per multiplication for matrices), the best of several
+repetitions, and how many times faster than portable each is, for vectors that stay in the second-level cache and for
+vectors that do not.  A sibling has its place in a table if it wins 1.3 times: `p.mul_masked` carries the bulk bar, the
+others carry the oblivious operators.  Times on a shared machine are noise; the ratios are taken in turn in one run.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -107,4 +106,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
