@@ -1,0 +1,139 @@
+"""What a plan will do, in sentences for people: every value that may be opened, every rule, the exact cost (pure).
+
+Stored forms are written back: a dictionary column's codes as its levels, days as dates, a decimal column as its name alone with a note of
+the scale where the scale shows in the value.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Final
+
+from mpcd.compile.physical import PhysicalPlan
+from mpcd.ids import PartyId
+from mpcd.plan import ir
+from mpcd.plan.nodes import Expr, Pred
+from mpcd.roster.model import Column, Roster
+
+_OPERATORS: Final[Mapping[type, str]] = {
+    ir.Add: "+",
+    ir.Subtract: "-",
+    ir.Multiply: "*",
+    ir.FloorDivide: "div",
+    ir.TruncateDivide: "//",
+}
+
+
+class Speaker:
+    """Writes expressions of one plan in the words of one roster."""
+
+    def __init__(self, plan: ir.LogicalPlan, roster: Roster) -> None:
+        self._plan = plan
+        self._columns: dict[tuple[int, str], Column] = {
+            (place, column.name): column
+            for place, source in enumerate(plan.sources)
+            for column in roster.table(source.table).columns
+        }
+
+    def column(self, ref: ir.ColumnRef) -> str:
+        """`table.column` where several tables are asked, else `column`; a decimal one with its unit of counting."""
+        name = ref.name if len(self._plan.sources) == 1 else f"{self._plan.sources[ref.source].alias}.{ref.name}"
+        decimals = self._columns[ref.source, ref.name].decimals
+        return f"{name}*10^{decimals}" if decimals else name
+
+    def expression(self, expr: Expr) -> str:
+        """One expression."""
+        match expr:
+            case ir.ColumnRef():
+                return self.column(expr)
+            case ir.Constant():
+                return str(expr.value)
+            case ir.Negate():
+                return f"-{self.expression(expr.operand)}"
+            case ir.DatePart():
+                return f"{expr.part}({self.expression(expr.operand)})"
+            case ir.Case():
+                whens = " ".join(f"WHEN {self.predicate(p)} THEN {self.expression(e)}" for p, e in expr.whens)
+                otherwise = "" if expr.otherwise is None else f" ELSE {self.expression(expr.otherwise)}"
+                return f"CASE {whens}{otherwise} END"
+            case _:
+                return f"({self.expression(expr.left)} {_OPERATORS[type(expr)]} {self.expression(expr.right)})"
+
+    def predicate(self, pred: Pred) -> str:
+        """One predicate."""
+        match pred:
+            case ir.Compare():
+                return f"{self.expression(pred.left)} {pred.op} {self._constant(pred.left, pred.right)}"
+            case ir.And():
+                return "(" + " AND ".join(self.predicate(part) for part in pred.parts) + ")"
+            case ir.Or():
+                return "(" + " OR ".join(self.predicate(part) for part in pred.parts) + ")"
+            case ir.Not():
+                return f"NOT {self.predicate(pred.part)}"
+            case ir.InSet():
+                values = ", ".join(self._literal(pred.expr, value) for value in pred.values[:20])
+                more = f", ... {len(pred.values)} in all" if len(pred.values) > 20 else ""
+                return f"{self.expression(pred.expr)} IN ({values}{more})"
+            case ir.IsNull():
+                return f"{self.expression(pred.expr)} IS NULL"
+            case ir.Truth():
+                return "NULL" if pred.value is None else str(pred.value).upper()
+            case ir.IsNotTrue():
+                return f"{self.predicate(pred.part)} IS NOT TRUE"
+
+    def _constant(self, other: Expr, expr: Expr) -> str:
+        return self._literal(other, expr.value) if isinstance(expr, ir.Constant) else self.expression(expr)
+
+    def _literal(self, expr: Expr, value: int) -> str:
+        """A stored integer as the column spells it."""
+        if not isinstance(expr, ir.ColumnRef):
+            return str(value)
+        column = self._columns[expr.source, expr.name]
+        if column.levels and 0 <= value < len(column.levels):
+            return f"'{column.levels[value]}'"
+        if column.type == "date":
+            return f"DATE '{dt.date(1970, 1, 1) + dt.timedelta(days=value)}'"
+        return str(value)
+
+    def value(self, value: ir.LocalValue) -> str:
+        """One pooled value that may be opened."""
+        what = "count of rows" if value.kind == "count" else "sum of " + " * ".join(map(self.expression, value.factors))
+        where = "" if value.condition is None else f" where {self.predicate(value.condition)}"
+        return f"{what}{where}"
+
+
+def opened(plan: PhysicalPlan, roster: Roster) -> list[str]:
+    """A sentence for each thing that is opened to the analyst."""
+    speaker = Speaker(plan.logical, roster)
+    each = "the answer" if not plan.logical.keys else f"each of {plan.cell_count} cells"
+    lines = [
+        f"{speaker.value(value)}, pooled over {len(plan.owners)} owners, for {each} that passes gate {value.gate}"
+        for value in plan.logical.values
+    ]
+    statuses = "released, empty, or which rule suppressed it"
+    return [*lines, f"for {each} and each of {len(plan.logical.gates)} gates: {statuses}"]
+
+
+def rules(plan: PhysicalPlan, rules_of: Mapping[str, tuple[PartyId, ...]]) -> list[str]:
+    """A sentence for each rule, in force or not yet."""
+    numbers = plan.rules
+    others = "the pooled count without the largest owner's" if plan.logical.persons_disjoint else "the second-largest owner's count"
+
+    def whose(name: str) -> str:
+        parties = rules_of.get(name, ())
+        return f" (strictest: {', '.join(f'party {party}' for party in parties)})" if parties else ""
+
+    lines = [
+        f"floor: {others} must reach {numbers.safe_threshold} persons{whose('safe_threshold')}",
+        f"min_owners: at least {numbers.min_owners} owners must contribute{whose('min_owners')}",
+        "complement: what is left of a cell beside an output's persons must pass both too, or be empty",
+        "zeros: a pooled zero is "
+        + ("hidden like a small count" if numbers.zeros_are_disclosive else "shown")
+        + whose("zeros_are_disclosive"),
+    ]
+    missing = numbers.not_enforced()
+    if missing:
+        lines.append("carried but not evaluated in this version: " + ", ".join(f"{k} = {v}" for k, v in missing.items()))
+    lines.append("not evaluated in this version: differencing against earlier answers")
+    return lines

@@ -1,0 +1,202 @@
+"""The oblivious program of a cells plan: what each role does between the local query and the seal.
+
+Theory of operation.  Who holds what:
+
+    input party h    its own cells in plaintext: for every cohort the distinct persons of each cell, for every value its integer
+    compute party i  replicated shares of all owners' cells, then of their sums, then of `keep * value`
+
+    1. every owner shares all its cells in one message to each compute party: cohort counts as bits of the declared width (rule 7), values as
+       elements of F_p or F_q; the holders compare before anything depends on them (rule 9);
+    2. pooled values are sums of shares, free;
+    3. the gate turns counts into one keep bit and one status per gate and cell (`release.gate`);
+    4. the keep bits become field elements, one product per value and cell hides what is not kept (rule 10);
+    5. after `verify` the party's own shares of every status and every product are the payload that it seals to the analyst.
+
+Cells are never dropped and the payload's size is a function of the plan alone.
+
+The payload is a canonical map: `statuses`, per gate three planes (low bit first), each [a, b] of `words_for(cells)` 64-bit words little endian;
+`values`, per value [a, b], one field encoding of an element per cell.  P_i's b is P_{i+1}'s a: the client compares the copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import numpy as np
+
+from mpcd import canonical
+from mpcd.compile.physical import PhysicalPlan
+from mpcd.errors import PlanUnsupported
+from mpcd.field import FP, FQ, Field, Vector, bits
+from mpcd.ids import Role
+from mpcd.protocols import convert, inputs, opening, select
+from mpcd.protocols.context import Context, InputContext
+from mpcd.protocols.cost import Cost
+from mpcd.protocols.inputs import BitsInput, FieldInput
+from mpcd.protocols.spec import BitsSpec, FieldSpec
+from mpcd.release import gate
+from mpcd.release.gate import GateRules
+from mpcd.sharing import Planes, Replicated
+
+FIELDS: Final[tuple[Field, ...]] = (FP, FQ)
+
+
+class LocalCells(Protocol):
+    """One owner's own cells, in plaintext, dense over the cells (row-major in the keys' codes)."""
+
+    @property
+    def cohorts(self) -> Vector:
+        """Distinct persons, int64 (cohorts, cells)."""
+        ...
+
+    @property
+    def values(self) -> Sequence[Sequence[int] | Vector]:
+        """Per value one integer a cell."""
+        ...
+
+
+class Program:
+    """The program of one physical plan; the same object serves every role and predicts the cost."""
+
+    def __init__(self, plan: PhysicalPlan) -> None:
+        self._plan = plan
+        logical = plan.logical
+        self._cells = logical.cells
+        self._words = bits.words_for(self._cells)
+        self._owners = len(plan.owners)
+        if self._owners < 2:
+            raise PlanUnsupported("a question needs at least two owners: with one, the answer is that owner's own aggregate")
+        rules = plan.rules
+        if rules.safe_round_base > 1:
+            raise PlanUnsupported(
+                "an owner's policy asks for rounded counts (`safe_round_base`), which this version does not evaluate yet; "
+                "nothing is released without it"
+            )
+        self._rules = GateRules(
+            threshold=rules.safe_threshold,
+            min_owners=rules.min_owners,
+            zeros_shown=not rules.zeros_are_disclosive,
+            persons_disjoint=logical.persons_disjoint,
+        )
+        self._values = {field.name: plan.values_of(field.name) for field in FIELDS}
+        self._specs = self._input_specs()
+
+    def _input_specs(self) -> list[BitsSpec | FieldSpec]:
+        """What each owner gives, in order: all cohorts' counts, then the values of each field that has any."""
+        logical = self._plan.logical
+        count = len(logical.cohorts) * self._words * 64
+        fields = [FieldSpec(field, len(self._values[field.name]) * self._cells) for field in FIELDS]
+        return [BitsSpec(logical.cohort_width, count), *(spec for spec in fields if spec.count)]
+
+    # ------------------------------------------------------------------------------------------ the input role
+
+    async def run_input(self, ctx: InputContext, answer: LocalCells) -> None:
+        """Share this owner's cells with the compute parties.
+
+        Args:
+            ctx: the root context of the input role.
+            answer: this owner's own cells, in plaintext.
+        """
+        logical = self._plan.logical
+        assert answer.cohorts.shape == (len(logical.cohorts), self._cells)
+        counts = np.zeros((len(logical.cohorts), self._words * 64), dtype=np.uint64)
+        counts[:, : self._cells] = answer.cohorts
+        items: list[BitsInput | FieldInput] = [
+            BitsInput(bits.to_planes(counts.reshape(-1), logical.cohort_width), counts.size)
+        ]
+        for field in FIELDS:
+            places = self._values[field.name]
+            if places:
+                vectors = [_vector(field, answer.values[place]) for place in places]
+                items.append(FieldInput(field, field.concatenate(vectors)))
+        await inputs.provide(ctx.narrow("input"), items)
+
+    # ------------------------------------------------------------------------------------------ the compute role
+
+    async def run_compute(self, ctx: Context) -> bytes:
+        """From the owners' shares to this party's payload.
+
+        Args:
+            ctx: the root context of the compute role.
+
+        Returns:
+            Canonical bytes of this party's shares of the gated answer, to be sealed to the analyst.
+        """
+        owners = [Role("input", index) for index in range(self._owners)]
+        given = await inputs.receive(ctx.narrow("input"), owners, self._specs)
+        counts = [self._cohorts(given[owner][0]) for owner in owners]
+        decisions = await gate.decide(ctx.narrow("gate"), self._rules, self._plan.logical.gates, counts)
+        keeps = [decision.keep for decision in decisions]
+        values: dict[int, tuple[bytes, bytes]] = {}
+        place = 1
+        for field in FIELDS:
+            if self._values[field.name]:
+                pooled = _pool([given[owner][place] for owner in owners])
+                values |= await self._gated(ctx.narrow(f"values-{field.name}"), field, pooled, keeps)
+                place += 1
+        statuses = []
+        for decision in decisions:
+            planes = [decision.status.plane(weight) for weight in range(gate.STATUS_PLANES)]
+            statuses.append([await opening.output_shares(ctx, plane) for plane in planes])
+        return canonical.encode(
+            {
+                "statuses": [[list(pair) for pair in planes] for planes in statuses],
+                "values": [list(values[index]) for index in range(len(self._plan.logical.values))],
+            }
+        )
+
+    # ------------------------------------------------------------------------------------------ what it costs
+
+    def cost(self) -> Cost:
+        """Exact rounds and bytes of all roles, from the owners' messages to the payload."""
+        logical = self._plan.logical
+        total = inputs.cost(self._owners, self._specs)
+        total += gate.cost(
+            self._rules, logical.gates, self._owners, len(logical.cohorts), logical.cohort_width, self._words
+        )
+        for field in FIELDS:
+            places = self._values[field.name]
+            if places:
+                gates = len({logical.values[place].gate for place in places})
+                total += convert.cost_bit_to_field(field, gates * self._words * 64)
+                total += select.cost_select(field, len(places) * self._cells)
+        return total
+
+    # ------------------------------------------------------------------------------------------ details
+
+    def _cohorts(self, counts: Planes | Replicated) -> list[Planes]:
+        assert isinstance(counts, Planes)
+        return counts.unstack([self._words * 64] * len(self._plan.logical.cohorts))
+
+    async def _gated(
+        self, ctx: Context, field: Field, pooled: Replicated, keeps: Sequence[Planes]
+    ) -> dict[int, tuple[bytes, bytes]]:
+        """keep * value for every value of one field, as this party's output shares by value index."""
+        places = self._values[field.name]
+        gates = sorted({self._plan.logical.values[place].gate for place in places})
+        flags = await convert.bit_to_field(ctx.narrow("keep"), Planes.stack([keeps[g] for g in gates]), field)
+        stride = self._words * 64
+        by_gate = {
+            g: flags.take(slice(order * stride, order * stride + self._cells)) for order, g in enumerate(gates)
+        }
+        wanted = Replicated.concatenate([by_gate[self._plan.logical.values[place].gate] for place in places])
+        products = await select.select(ctx.narrow("select"), wanted, pooled)
+        pieces = products.split([self._cells] * len(places))
+        return {place: await opening.output_shares(ctx, piece) for place, piece in zip(places, pieces, strict=True)}
+
+
+def _vector(field: Field, values: Sequence[int] | np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Vector:
+    """One value's cells as a vector over `field`; signed integers become their residues."""
+    if isinstance(values, np.ndarray) and field is FP:
+        return field.from_int64(values)
+    return field.from_ints(int(value) for value in values)
+
+
+def _pool(shares: Sequence[Planes | Replicated]) -> Replicated:
+    total = shares[0]
+    assert isinstance(total, Replicated)
+    for share in shares[1:]:
+        assert isinstance(share, Replicated)
+        total += share
+    return total

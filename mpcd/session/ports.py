@@ -1,0 +1,94 @@
+"""What a session needs from the shell, as protocols (no I/O here).
+
+The daemon supplies the real ones (`net`, `store`, `sources`); tests supply fakes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Protocol
+
+from mpcd.compile.program import LocalCells
+from mpcd.identity.request import SignedRequest
+from mpcd.ids import PartyId, Role, SessionId
+from mpcd.plan.ir import LogicalPlan
+from mpcd.protocols.context import Transport
+
+
+class Links(Protocol):
+    """All roles' views of one session's channels."""
+
+    def transport(self, role: Role) -> Transport:
+        """The transport of one of our own roles."""
+        ...
+
+    def close(self) -> None:
+        """Free everything; later messages of the session are dropped."""
+        ...
+
+
+class Network(Protocol):
+    """Channels to the other parties."""
+
+    def session(self, session_id: SessionId, places: Mapping[Role, PartyId]) -> Links:
+        """Open the links of a session."""
+        ...
+
+    def channel_hash(self, party: PartyId) -> bytes:
+        """Handshake hash of the present channel to `party`; raises `PeerGone`."""
+        ...
+
+    async def send_control(self, party: PartyId, message: dict[str, object]) -> None:
+        """Send one control message; raises `PeerGone`."""
+        ...
+
+
+class PlannerPort(Protocol):
+    """Plans SQL in a killable child."""
+
+    async def plan(self, sql: str, as_of: date) -> LogicalPlan:
+        """The logical plan; raises `PlanInvalid`, `PlanUnsupported`, `RangeTooWide`."""
+        ...
+
+
+class EnginePort(Protocol):
+    """The local database."""
+
+    def data_versions(self, tables: tuple[str, ...]) -> dict[str, str]:
+        """Published data version by table; raises `DataInvalid` for a table that is not published here."""
+        ...
+
+    async def aggregate(
+        self, plan: LogicalPlan, versions: Mapping[str, str], deadline_seconds: float
+    ) -> LocalCells:
+        """This owner's cells on exactly these versions; raises `EngineFailed`."""
+        ...
+
+
+class Journal(Protocol):
+    """Durable state; every method is one transaction, done when it returns."""
+
+    async def refused(self, request: SignedRequest, content: Mapping[str, object]) -> None:
+        """Entry: asked and refused (or failed before agreement); burns the nonce."""
+        ...
+
+    async def agreed(self, request: SignedRequest, session: SessionId, content: Mapping[str, object]) -> None:
+        """First commit: entry, nonce, session row, debit; raises `RequestInvalid` for a replay."""
+        ...
+
+    async def recorded(self, session: SessionId, content: Mapping[str, object], sealed: bytes) -> None:
+        """Second commit: entry and sealed release bytes together (empty for an owner that does not compute)."""
+        ...
+
+    async def closed(self, session: SessionId, kind: str, content: Mapping[str, object]) -> None:
+        """The end: `released`, `aborted` or `withheld`."""
+        ...
+
+    async def seen(self, request: SignedRequest) -> bool:
+        """Whether this party has already decided on the request's nonce."""
+        ...
+
+    async def sealed(self, session: SessionId) -> bytes | None:
+        """The recorded bytes, always the same."""
+        ...
