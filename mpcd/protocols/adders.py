@@ -1,11 +1,12 @@
 """Addition of binary sharings: carry-save layers and one parallel-prefix adder.
 
-All adders work on generate and propagate bits, g = a b and p = a + b over GF(2).  Of adjacent groups, high and low, the joint ones are
-G = G_high + P_high G_low and P = P_high P_low (exclusive, so that OR is XOR); the carry out of bits 0..i is G_{i:0} + P_{i:0} carry_in.
+All adders work on generate and propagate bits, g = a b and p = a + b over GF(2).  Of adjacent groups, high and low, the
+joint ones are G = G_high + P_high G_low and P = P_high P_low (exclusive, so that OR is XOR); the carry out of bits 0..i
+is G_{i:0} + P_{i:0} carry_in.
 
-The prefix network is Sklansky's: ceil(log2 w) levels as Kogge and Stone's, with half its nodes; its fan-out, which costs a chip, costs a
-protocol nothing.  Only nodes that a wanted output depends on are computed: for the last carry alone the network is a binary tree of w - 1
-nodes.  A *public* carry-in is free: it is folded into g_0.
+The prefix network is Sklansky's: ceil(log2 w) levels as Kogge and Stone's, with half its nodes; its fan-out, which
+costs a chip, costs a protocol nothing.  Only nodes that a wanted output depends on are computed: for the last carry
+alone the network is a binary tree of w - 1 nodes.  A *public* carry-in is free: it is folded into g_0.
 
 Source: Sklansky 1960; Kogge and Stone 1973.
 """
@@ -62,7 +63,8 @@ async def prefix(
 
     Args:
         ctx: narrowed to this call.
-        g, p: generate and propagate bits, exclusive, of the same width and count.
+        g: generate and propagate bits, exclusive, of the same width and count.
+        p: as `g`.
         outputs: the wanted i; other planes of the result mean nothing.
         propagate: whether P_{i:0} is wanted too.
 
@@ -107,7 +109,9 @@ async def carry_save(
 
     Args:
         ctx: narrowed to this call.
-        a, b, c: the same width and count.
+        a: the same width and count.
+        b: as `a`.
+        c: as `a`.
         end_around: sums modulo 2^width - 1, where the highest carry comes back at the bottom; else modulo 2^width.
 
     Returns:
@@ -144,7 +148,8 @@ async def add(ctx: Context, a: Planes, b: Planes, carry_in: int = 0) -> tuple[Pl
 
     Args:
         ctx: narrowed to this call.
-        a, b: the same width and count.
+        a: the same width and count.
+        b: as `a`.
         carry_in: 0 or 1.
 
     Returns:
@@ -168,12 +173,11 @@ def cost_add(width: int, count: int) -> Cost:
 async def carry_out(ctx: Context, a: Planes, b: Planes, carry_in: int = 0) -> Planes:
     """Only the carry out of `add`.
 
-    Cost: `cost_carry_out`: 1 + ceil(log2(width)) rounds, 2 * width - 1 ANDs for G and fewer than width for P.
+    Cost: `cost_carry_out`: 1 + ceil(log2(width)) rounds, fewer than 3 * width ANDs per element.
 
     Returns:
         Width 1.
     """
-    width = a.width
     p = a ^ b
     g = _with_carry_in(await and_(ctx.narrow("generate"), a, b), p, carry_in)
     return await last_carry(ctx.narrow("prefix"), g, p)
@@ -205,15 +209,16 @@ def cost_last_carry(width: int, count: int) -> Cost:
 async def add_end_around(ctx: Context, a: Planes, b: Planes, width: int) -> Planes:
     """The low `width` bits of a + b modulo 2^w - 1, canonical: the one zero is all-zeros.
 
-    The carry that comes back at the bottom is computed with carry-in 1: it is 1 exactly if a + b >= 2^w - 1, so a + b = 2^w - 1 gives
-    zero and not all-ones (SECURITY, Verification).
+    The carry that comes back at the bottom is computed with carry-in 1: it is 1 exactly if a + b >= 2^w - 1, so a + b =
+    2^w - 1 gives zero and not all-ones (SECURITY, Verification).
 
     Security: as `and_`.
     Cost: `cost_add_end_around`: 2 + ceil(log2(w)) rounds.
 
     Args:
         ctx: narrowed to this call.
-        a, b: w bits each, not both all-ones.
+        a: w bits each, not both all-ones.
+        b: as `a`.
         width: how many low bits of the result are wanted.
 
     Returns:

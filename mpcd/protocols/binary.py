@@ -1,6 +1,7 @@
-"""AND, OR, NOT and XOR on bit planes: one bit per AND and party, one exchange for as many circuits as stand side by side.
+"""AND, OR, NOT and XOR on bit planes: one bit per AND and party, one exchange for all that stands side by side.
 
-The same protocol as `multiply`, over GF(2): z_i = x_i (y_i + y_{i+1}) + x_{i+1} y_i + F(k_i) + F(k_{i+1}), sent to P_{i-1}.
+The same protocol as `multiply`, over GF(2): z_i = x_i (y_i + y_{i+1}) + x_{i+1} y_i + F(k_i) + F(k_{i+1}), sent to
+P_{i-1}.
 
 Source: Araki et al. 2016 (ia.cr/2016/768).  There P_i holds (x_i, x_{i-1}); here (x_i, x_{i+1}).
 """
@@ -26,7 +27,8 @@ async def and_(ctx: Context, x: Planes, y: Planes) -> Planes:
 
     Args:
         ctx: narrowed to this call.
-        x, y: the same count; the same width, or one of them of width 1, which then stands beside every plane.
+        x: the same count; the same width, or one of them of width 1, which then stands beside every plane.
+        y: as `x`.
 
     Returns:
         The wider width, freshly re-randomised.
@@ -45,7 +47,7 @@ async def and_(ctx: Context, x: Planes, y: Planes) -> Planes:
         return bits.and_masked(x.a, x.b, y.a, y.b, k0, k1)
 
     z = mask_in_place(await ctx.and_masked(kernel, x.a.size), x.count)
-    message = memoryview(z.reshape(-1)).cast("B")
+    message = z.reshape(-1).data.cast("B")
     received = await ctx.exchange({ctx.previous: message}, {ctx.next: len(message)})
     z_next = ctx.decode_planes(ctx.next, received[ctx.next], shape, x.count)
     return await ctx.defer_check_and(x, y, Planes(z, z_next, x.count))

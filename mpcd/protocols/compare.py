@@ -1,14 +1,15 @@
 """Comparison of unsigned bit strings, and thresholds on numbers of flags; results stay shared.
 
-a >= b exactly if a + NOT b + 1 carries out.  Against a public threshold the generate and propagate bits are local, so that only the tree
-of the carry remains; equality is a tree of ANDs.
+a >= b exactly if a + NOT b + 1 carries out.  Against a public threshold the generate and propagate bits are local, so
+that only the tree of the carry remains; equality is a tree of ANDs.
 
-`threshold_count` keeps, for a group of flags, T_c = "at least c of them" and joins two groups A and B by exclusive cases,
+`threshold_count` keeps, for a group of flags, T_c = "at least c of them" and joins two groups A and B by exclusive
+cases, over GF(2),
 
-    T_c(A + B) = T_c(A) + sum over i < c of [exactly i in A] T_{c-i}(B),      [exactly i] = T_i + T_{i+1}      over GF(2),
+    T_c(A + B) = T_c(A) + sum over i < c of [exactly i in A] T_{c-i}(B),      [exactly i] = T_i + T_{i+1}
 
-one round per level of a binary tree, computing only what the root's k needs.  (A counter followed by a comparison takes two to
-three times the rounds.)
+one round per level of a binary tree, computing only what the root's k needs.  (A counter followed by a comparison takes
+two to three times the rounds.)
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ async def less_than(ctx: Context, x: Planes, y: Planes) -> Planes:
 
     Args:
         ctx: narrowed to this call.
-        x, y: the same width and count.
+        x: the same width and count.
+        y: as `x`.
 
     Returns:
         Width 1.
@@ -162,7 +164,7 @@ def _needs(levels: list[list[int]], k: int) -> list[list[list[int]]]:
     return wanted
 
 
-def _exactly(ctx: Context, group: _Group, size: int, i: int, count: int) -> Planes:
+def _exactly(ctx: Context, group: _Group, size: int, i: int) -> Planes:
     """[exactly i of the group] = T_i + T_{i+1}; local."""
     if i == size:
         return group[size]
@@ -174,7 +176,8 @@ async def threshold_count(ctx: Context, flags: Sequence[Planes], k: int) -> Plan
     """Whether at least k of the flags are set, element by element.
 
     Security: as `and_`.
-    Cost: `cost_threshold_count`: ceil(log2(number of flags)) rounds; all (k = number) and any (k = 1) take one AND per flag but one.
+    Cost: `cost_threshold_count`: ceil(log2(number of flags)) rounds; all (k = number) and any (k = 1) take one AND per
+        flag but one.
 
     Args:
         ctx: narrowed to this call.
@@ -213,11 +216,10 @@ async def _join_groups(ctx: Context, groups: list[_Group], sizes: list[int], nee
             continue
         right = groups[2 * place + 1]
         size_a, size_b = sizes[2 * place : 2 * place + 2]
-        count = next(iter(right.values())).count
         result: _Group = {c: left[c] for c in cs if c <= size_a}
         for c in cs:
             for i, rest in _terms(size_a, size_b, c):
-                pairs.append((_exactly(ctx, left, size_a, i, count), right[rest]))
+                pairs.append((_exactly(ctx, left, size_a, i), right[rest]))
                 places.append((result, c, len(pairs) - 1))
         joined.append(result)
     products = await and_many(ctx, pairs)

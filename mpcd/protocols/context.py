@@ -1,13 +1,15 @@
-"""What a protocol sees of the world: its role, its step, one round of messages, kernels, shared randomness, and the verification.
+"""What a protocol sees of the world: role, step, one round of messages, kernels, shared randomness, verification.
 
-A `Context` belongs to one role of one session and to one *step*, the path of a protocol call.  `narrow(name)` gives a sub-protocol a context
-of its own; each path exists once, exchanges at most once and draws shared randomness at most once, which is enforced also under
-`python -O`, since a mask that is used twice opens what it hides.
+A `Context` belongs to one role of one session and to one *step*, the path of a protocol call.  `narrow(name)` gives a
+sub-protocol a context of its own; each path exists once, exchanges at most once and draws shared randomness at most
+once, which is enforced also under `python -O`, since a mask that is used twice opens what it hides.
 
-A shell supplies the `Transport`: `net` under trio, `testing.lockstep` in one process without an event loop.  Compute parties have a `Context`;
-input parties and the analyst an `OuterContext`, which can send and receive but has no shares, no shared randomness and no verification.
+A shell supplies the `Transport`: `net` under trio, `testing.lockstep` in one process without an event loop.  Compute
+parties have a `Context`; input parties and the analyst an `OuterContext`, which can send and receive but has no shares,
+no shared randomness and no verification.
 
-After any failed check or malformed message the whole session's context is dead: nothing more is sent, so nothing more can open.
+After any failed check or malformed message the whole session's context is dead: nothing more is sent, so nothing more
+can open.
 """
 
 from __future__ import annotations
@@ -195,7 +197,7 @@ class OuterContext:
         raise error
 
     def hash_of(self, component: int, *buffers: Buffer) -> bytes:
-        """What two holders of a component compare: SHA-256 over session, step, component, lengths and canonical bytes."""
+        """What two holders of a component compare: SHA-256 of session, step, component, lengths and canonical bytes."""
         step = self.step.encode()
         digest = hashlib.sha256(_HASH_PREFIX + self._shared.session + struct.pack("<BB", component, len(step)) + step)
         for buffer in buffers:
@@ -251,9 +253,11 @@ class Context(OuterContext):
     # ---------------------------------------------------------------------------------------- shared randomness
 
     async def masked(self, field: Field, count: int, kernel: MaskedKernel, *, blocks: bool) -> Vector:
-        """Run a kernel over `count` results with fresh masks: (words of k_i, words of k_{i+1}, slice of results) -> (part, replaced).
+        """Run a kernel over `count` results with fresh masks.
 
-        With `blocks` the kernel is called for consecutive slices, and writes its own output; without it once, for all.
+        The kernel takes words of k_i, words of k_{i+1} and the slice of results that they mask; it returns its vector
+        and how many masks it had to replace.  With `blocks`
+        it is called for consecutive slices and writes its own output; without, once for all.
         """
         self._prss.claim(self.step)
         return await self.compute(_run_masked, self._prss, self.step, field, count, kernel, blocks)
@@ -387,6 +391,7 @@ def _run_masked(prss: Prss, step: str, field: Field, count: int, kernel: MaskedK
     while True:
         streams = [prss.open(which, step, attempts[which]) for which in (0, 1)]
         buffers = prss.scratch(block)
+        result = field.zeros(0)
         replaced = 0
         for start in range(0, size, block):
             stop = min(start + block, size)

@@ -1,13 +1,15 @@
-"""Between field elements and bits, without preprocessed bits: each component is known to two parties, so its bits are already shared.
+"""Between field elements and bits, without preprocessing: two parties know each component, so its bits are shared.
 
-To bits: x = x_0 + x_1 + x_2 modulo 2^w - 1.  The bits of x_j, known to P_j and P_{j-1}, are a replicated sharing with zeros elsewhere.  One
-carry-save layer with end-around carry makes two numbers of three, one adder with end-around carry (with carry-in 1) one of two.  Both
-summands can never be all-ones, since components are canonical, so the result is canonical too.
+To bits: x = x_0 + x_1 + x_2 modulo 2^w - 1.  The bits of x_j, known to P_j and P_{j-1}, are a replicated sharing with
+zeros elsewhere.  One carry-save layer with end-around carry makes two numbers of three, one adder with end-around carry
+(with carry-in 1) one of two.  Both summands can never be all-ones, since components are canonical, so the result is
+canonical too.
 
 To the field: b = b_0 + b_1 + b_2 over GF(2), each bit known to two parties and so shared over the field for nothing;
 u + v over GF(2) is u + v - 2uv over the field, twice.
 
-Rejected: masks of random bits (daBits, edaBits): with three parties the local sharing needs neither preprocessing nor statistical slack.
+Rejected: masks of random bits (daBits, edaBits): with three parties the local sharing needs neither preprocessing nor
+statistical slack.
 
 Source: the share conversion of Araki et al. 2018 (ABY3, ia.cr/2018/403), here over a Mersenne prime.
 """

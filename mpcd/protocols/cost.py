@@ -1,7 +1,8 @@
 """What a protocol spends, as exact formulas of public sizes.
 
-Rounds are exchanges in sequence; bytes are payload bytes before encryption, what one role sends to others.  `products` and `ands` count what
-a protocol hands to the deferred check (elements over a field; 64-bit words of ANDs), which the batch verification will be priced by.
+Rounds are exchanges in sequence; bytes are payload bytes before encryption, what one role sends to others.  `products`
+and `ands` count what a protocol hands to the deferred check (elements over a field; 64-bit words of ANDs), which the
+batch verification will be priced by.
 """
 
 from __future__ import annotations

@@ -1,17 +1,20 @@
-"""Inputs of parties outside the compute three: shared in one message each, compared by both holders before anything depends on them.
+"""Inputs of parties outside the compute three: one message each, compared by both holders before it is used.
 
-An input party draws two 32-byte seeds, expands x_0 and x_1 of all its items from them, and computes x_2 = x - x_0 - x_1:
+An input party draws two 32-byte seeds, expands x_0 and x_1 of all its items from them, and computes
+x_2 = x - x_0 - x_1:
 
     P_0 gets seed_0, seed_1          P_1 gets seed_1, x_2          P_2 gets x_2, seed_0
 
-so that it sends two vectors instead of six.  P_i then exchanges with both neighbours a hash of what it received for the component that they
-hold in common, one per input party, and waits for theirs before it returns: the first message that depends on the input comes later, from parties
-that know that the sharing is consistent.  A seed decides its component, so comparing seeds compares components.
+so that it sends two vectors instead of six.  P_i then exchanges with both neighbours a hash of what it received for the
+component that they hold in common, one per input party, and waits for theirs before it returns: the first message that
+depends on the input comes later, from parties that know that the sharing is consistent.  A seed decides its component,
+so comparing seeds compares components.
 
-Flags and bounded values enter as bits of declared width (`BitsInput`): a cheating input party can choose a value, never a non-bit.
+Flags and bounded values enter as bits of declared width (`BitsInput`): a cheating input party can choose a value, never
+a non-bit.
 
-Rejected: one hash over all input parties (a round would be as cheap, but the message could not say whose input is inconsistent); hashing into
-a running transcript (SECURITY, Openings).
+Rejected: one hash over all input parties (a round would be as cheap, but the message could not say whose input is
+    inconsistent); hashing into a running transcript (SECURITY, Openings).
 """
 
 from __future__ import annotations
@@ -67,7 +70,7 @@ InputItem = FieldInput | BitsInput
 
 
 def expand(seed: bytes, item: int, spec: Spec) -> Vector:
-    """The component of the item at place `item` that a seed stands for: exactly uniform, the same at all who hold the seed."""
+    """The component of item number `item` that a seed stands for: exactly uniform, the same for all its holders."""
     attempt = 0
     while True:
         stream = Stream(derive(seed, item.to_bytes(4, "little"), attempt))
@@ -131,7 +134,7 @@ async def provide(ctx: InputContext, items: Sequence[InputItem]) -> None:
         component = _last_component(item, expand(seed_0, index, spec), expand(seed_1, index, spec))
         message[place : place + spec.size_bytes] = component.reshape(-1).view(np.uint8)
         place += spec.size_bytes
-    view = memoryview(message)
+    view = message.data
     await ctx.narrow("share").exchange(
         {
             COMPUTE_ROLES[0]: seed_0 + seed_1,
@@ -147,7 +150,8 @@ async def receive(
 ) -> dict[Role, list[Replicated | Planes]]:
     """Receive the same list of items from every owner, and compare with the neighbours before anything depends on them.
 
-    Security: an owner whose two holders of a component got different ones is caught here; so is a holder who lies about it.
+    Security: an owner whose two holders of a component got different ones is caught here; so is a holder who lies about
+        it.
     Cost: `cost`: 2 rounds; 2 hashes per owner sent by each compute party.
 
     Args:

@@ -1,8 +1,8 @@
-"""Products over a field: element by element, as inner products, as matrices; one element per result and party, one exchange.
+"""Products over a field: by elements, inner products, matrices; one element per result and party, one exchange.
 
-P_i computes its summand of the product from the four components it holds, blinds it with its share of zero, keeps it as z_i and
-sends it to P_{i-1}, whose second component it is.  The corrupt party can only add an error of its choice to z, before it knows anything that
-depends on it; `defer_check` records the relation.
+P_i computes its summand of the product from the four components it holds, blinds it with its share of zero, keeps it as
+z_i and sends it to P_{i-1}, whose second component it is.  The corrupt party can only add an error of its choice to z,
+before it knows anything that depends on it; `defer_check` records the relation.
 
 Source: Araki et al. 2016 (ia.cr/2016/768).  There P_i holds (x_i, x_{i-1}); here (x_i, x_{i+1}).
 """
@@ -25,7 +25,8 @@ async def mul(ctx: Context, x: Replicated, y: Replicated) -> Replicated:
 
     Args:
         ctx: narrowed to this call.
-        x, y: n >= 1 elements of the same field.
+        x: n >= 1 elements of the same field.
+        y: as `x`.
 
     Returns:
         n elements, freshly re-randomised.
@@ -62,7 +63,8 @@ async def inner_product(ctx: Context, x: Replicated, y: Replicated, length: int)
 
     Args:
         ctx: narrowed to this call.
-        x, y: groups * length elements of the same field.
+        x: groups * length elements of the same field.
+        y: as `x`.
         length: public, the same for all groups.
 
     Returns:

@@ -1,14 +1,16 @@
 """Openings: the only ways by which a value leaves its shares.  Each verifies first.
 
-Who misses a component gets its value from one holder and, in the same exchange, a hash of it from the other; the hash binds session, step,
-component, lengths and the canonical bytes.  It is compared before the value is used, and nothing is deferred to a running hash: an honest
-message that depended on a tampered value would turn a late comparison into an oracle (ia.cr/2026/234).
+Who misses a component gets its value from one holder and, in the same exchange, a hash of it from the other; the hash
+binds session, step, component, lengths and the canonical bytes.  It is compared before the value is used, and nothing
+is deferred to a running hash: an honest message that depended on a tampered value would turn a late comparison into an
+oracle (ia.cr/2026/234).
 
     to all:            P_i sends x_i to P_{i+1}, who misses it, and hash(x_{i+1}) to P_{i-1}, who misses that.
     to P_r:            P_{r-1} sends the value of x_{r-1}, P_{r+1} the hash of it.
     to another role:   every P_i sends the value of x_i and the hash of x_{i+1}; `receive` is the other end.
 
-`output_shares` opens nothing here; its bytes are for sealing to the analyst, who compares the two copies of every component.
+`output_shares` opens nothing here; its bytes are for sealing to the analyst, who compares the two copies of every
+component.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ _DISAGREE = "the two holders of a share disagree"
 
 
 def _bytes_of(v: Vector) -> memoryview[int]:
-    return memoryview(np.ascontiguousarray(v).reshape(-1)).cast("B")
+    return np.ascontiguousarray(v).reshape(-1).data.cast("B")
 
 
 async def open_all(ctx: Context, x: Replicated | Planes) -> Vector:
@@ -73,7 +75,8 @@ async def open_to(ctx: Context, x: Replicated | Planes, role: Role) -> Vector | 
     """Open to one role: a compute party, or one outside, which awaits `receive` at the same step.
 
     Security: as `open_all`; the others learn nothing.
-    Cost: `cost_open_to`: 1 round; to a compute party one component from one and a hash from the other, to another role both from each.
+    Cost: `cost_open_to`: 1 round; to a compute party one component from one and a hash from the other, to another role
+        both from each.
 
     Args:
         ctx: narrowed to this call.

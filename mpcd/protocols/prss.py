@@ -1,18 +1,21 @@
 """Pseudo-random secret sharing: randomness that two of three parties share without a message.
 
-P_i holds two session keys: k_i, which P_{i-1} holds too, and k_{i+1}, which P_{i+1} holds too.  Per step and key one stream is derived,
+P_i holds two session keys: k_i, which P_{i-1} holds too, and k_{i+1}, which P_{i+1} holds too.  Per step and key one
+stream is derived,
 
     step key = BLAKE2b-256(key = k, person = "mpcd-prss", salt = attempt, data = step path)
     stream   = AES-256-CTR(step key, counter 0)
 
-A pair of streams (F(k_i), F(k_{i+1})) is a replicated sharing of a random value; F(k_i) - F(k_{i+1}) is an additive sharing of zero.
+A pair of streams (F(k_i), F(k_{i+1})) is a replicated sharing of a random value; F(k_i) - F(k_{i+1}) is an additive
+sharing of zero.
 
-Each step draws once: a second draw at one step would give two messages the same mask, so it is refused even under `python -O`.
-Field elements are exactly uniform: kernels count the words that fell on the one excluded value and, with probability 2^-61 per element,
-the affected stream is drawn again with the next attempt number, by both of its holders alike.
+Each step draws once: a second draw at one step would give two messages the same mask, so it is refused even under
+    `python -O`. Field elements are exactly uniform: kernels count the words that fell on the one excluded value and,
+    with probability 2^-61 per element, the affected stream is drawn again with the next attempt number, by both of its
+    holders alike.
 
-Usage limit: a step key encrypts at most 2^25 blocks, far below the 2^43 at which a distinguisher for AES-256 in counter mode
-has advantage 2^-40; the session keys themselves key only BLAKE2b.
+Usage limit: a step key encrypts at most 2^25 blocks, far below the 2^43 at which a distinguisher for AES-256 in counter
+    mode has advantage 2^-40; the session keys themselves key only BLAKE2b.
 
 Source: Cramer, Damgård, Ishai 2005; usage limits as in draft-thomson-ppm-prss.
 """
@@ -53,7 +56,7 @@ class Stream:
 
     def fill(self, out: Vector) -> None:
         """The next words, into a contiguous one-dimensional array."""
-        target = memoryview(out).cast("B")
+        target = out.data.cast("B")
         size = len(target)
         update_into = self._encryptor.update_into
         if size <= _ZEROS_BYTES:
@@ -78,7 +81,7 @@ class Prss:
     __slots__ = ("_buffer_next", "_buffer_own", "_keys", "_steps")
 
     def __init__(self, key_own: bytes, key_next: bytes) -> None:
-        """Fresh keys of this session: `key_own` is k_i, shared with P_{i-1}; `key_next` is k_{i+1}, shared with P_{i+1}."""
+        """Fresh keys of this session: k_i, shared with P_{i-1}, and k_{i+1}, shared with P_{i+1}."""
         if len(key_own) != KEY_BYTES or len(key_next) != KEY_BYTES:
             raise Bug(f"PRSS keys have {KEY_BYTES} bytes")
         self._keys = (key_own, key_next)
@@ -98,7 +101,7 @@ class Prss:
         self._steps.add(step)
 
     def scratch(self, count: int) -> tuple[Vector, Vector]:
-        """Two buffers of `count` words, valid until the next call: for masks, which live no longer than one kernel call."""
+        """Two buffers of `count` words, valid until the next call: masks live no longer than a kernel call."""
         if count > len(self._buffer_own):
             if count > _SCRATCH_WORDS_MAX:
                 return np.empty(count, dtype=np.uint64), np.empty(count, dtype=np.uint64)

@@ -13,13 +13,15 @@ from mpcd.sharing import Planes, Replicated
 async def select(ctx: Context, bit: Replicated, x: Replicated, y: Replicated | None = None) -> Replicated:
     """x where the bit is 1, else y (zero when not given): y + bit (x - y).
 
-    Security: as `mul`.  The bit must be one: it comes from `bit_to_field` of a binary sharing, never from an input over the field.
+    Security: as `mul`.  The bit must be one: it comes from `bit_to_field` of a binary sharing, never from an input over
+        the field.
     Cost: `cost_select`: 1 round.
 
     Args:
         ctx: narrowed to this call.
         bit: 0 or 1 per element.
-        x, y: the same field and length.
+        x: the same field and length.
+        y: as `x`.
 
     Returns:
         The chosen elements, freshly re-randomised.
@@ -43,7 +45,8 @@ async def select_planes(ctx: Context, bit: Planes, x: Planes, y: Planes | None =
     Args:
         ctx: narrowed to this call.
         bit: width 1.
-        x, y: the same width and count.
+        x: the same width and count.
+        y: as `x`.
 
     Returns:
         The chosen bit strings, freshly re-randomised.

@@ -1,4 +1,4 @@
-"""The public shape of a shared vector: how many bytes a component has on the wire, and how it is checked when it arrives."""
+"""The public shape of a shared vector: the bytes of a component on the wire, and how it is checked on arrival."""
 
 from __future__ import annotations
 

@@ -1,11 +1,13 @@
 """Binary sharings, bit-sliced: what one party holds of a vector of bit strings, and all that it can do alone.
 
-Plane j is the vector of the bits of weight 2^j of all elements; element e is bit e % 64 of word e // 64.  A circuit on all elements is
-a few instructions per word.  Invariant: the unused high bits of each plane's last word are zero in every component, so that they are
-zero in the value, on the wire and in every hash; `masked` restores it after anything that breaks it.
+Plane j is the vector of the bits of weight 2^j of all elements; element e is bit e % 64 of word e // 64.  A circuit on
+all elements is a few instructions per word.  Invariant: the unused high bits of each plane's last word are zero in
+every component, so that they are zero in the value, on the wire and in every hash; `masked` restores it after anything
+that breaks it.
 
-Independent circuits share rounds by standing side by side: `stack` puts vectors of the same width after each other, each on a word of its
-own (cheap, undone by `unstack`), `concatenate` without gaps (repacks), and `join` puts planes of the same count over each other.
+Independent circuits share rounds by standing side by side: `stack` puts vectors of the same width after each other,
+each on a word of its own (cheap, undone by `unstack`), `concatenate` without gaps (repacks), and `join` puts planes of
+the same count over each other.
 """
 
 from __future__ import annotations
@@ -191,7 +193,7 @@ class Planes(Opaque):
 
     @staticmethod
     def stack(pieces: Sequence[Planes]) -> Planes:
-        """All pieces after each other, each from a word of its own; the gaps count as elements (zero until computed with)."""
+        """All pieces after each other, each from a word of its own; the gaps count as elements, zero at first."""
         if len(pieces) == 1:
             return pieces[0]
         width = pieces[0].width

@@ -47,7 +47,8 @@ class Replicated(Opaque):
     def of_components(cls, field: Field, a: Vector, b: Vector, index: int) -> list[Replicated]:
         """Sharings of three vectors of which P_j and P_{j-1} know the j-th, from the two that P_`index` knows.
 
-        The j-th result has the vector as its component j and zero elsewhere: free, and as consistent as its two holders are.
+        The j-th result has the vector as its component j and zero elsewhere: free, and as consistent as its two holders
+        are.
         """
         zero = field.zeros(len(a))
         after = (index + 1) % COMPUTE_PARTIES

@@ -1,20 +1,22 @@
-"""All roles of a session in one process and one thread, without an event loop: deterministic, exact, and with an adversary.
+"""All roles of a session in one process and one thread, without an event loop: deterministic, counted, attackable.
 
-Theory of operation.  Each role is a coroutine that suspends only in `LockstepTransport.exchange`.  A *sweep* runs every role that can
-run until it waits; the messages of the sweep are then delivered, all at once.  Nothing is lost or reordered by itself:
+Theory of operation.  Each role is a coroutine that suspends only in `LockstepTransport.exchange`.  A *sweep* runs every
+role that can run until it waits; the messages of the sweep are then delivered, all at once.  Nothing is lost or
+reordered by itself:
 
 - every message sent must be one that its receiver awaits, with that step and exactly that size, once;
 - when no role can run and some still wait, that is a deadlock;
 - when all have ended and a message is left over, that is an error too.
 
-Without an adversary the driver raises `Unmatched`, an AssertionError: a protocol is wrong.  With one it does what a real network would: too
-long, too short, doubled or unexpected messages raise `PeerMalformed` in the receiver, missing ones `PeerGone`.
+Without an adversary the driver raises `Unmatched`, an AssertionError: a protocol is wrong.  With one it does what a
+real network would: too long, too short, doubled or unexpected messages raise `PeerMalformed` in the receiver, missing
+ones `PeerGone`.
 
-The adversary is *rushing*: in each sweep it sees the honest messages to its own party before it decides what its party sends, and it sees
-nothing that passes between honest parties.
+The adversary is *rushing*: in each sweep it sees the honest messages to its own party before it decides what its party
+sends, and it sees nothing that passes between honest parties.
 
-Rounds are logical clocks: an exchange takes its role to one more than the latest of its own clock and those of the messages it received
-(as sent); a session's rounds are the highest clock.  Bytes are payload bytes, by sending role.
+Rounds are logical clocks: an exchange takes its role to one more than the latest of its own clock and those of the
+messages it received (as sent); a session's rounds are the highest clock.  Bytes are payload bytes, by sending role.
 """
 
 from __future__ import annotations

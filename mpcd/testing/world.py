@@ -3,11 +3,11 @@
 An honest test is one line, and its tampered twin one more:
 
     assert World(1).run(multiply.mul, [6], [5]) == [30]
-    assert World(1).tamper(step="mul", party=1).run(opened(multiply.mul), [6], [5])        # raises, or is wrong and recorded
+    World(1).tamper(step="open", party=1).run(opened(multiply.mul), [6], [5])       # raises CheatDetected
 
-`run(protocol, *arguments)` shares lists of integers over the world's field and `Bits` as planes, gives each compute party its share and a
-context narrowed to the protocol's name, and reconstructs what comes back, checking that both holders of every component agree.
-Other arguments are public and passed as they are.
+`run(protocol, *arguments)` shares lists of integers over the world's field and `Bits` as planes, gives each compute
+party its share and a context narrowed to the protocol's name, and reconstructs what comes back, checking that both
+holders of every component agree. Other arguments are public and passed as they are.
 
 Everything random comes from the seed; nothing here is for production.
 """
@@ -75,7 +75,9 @@ def ints_of(planes: Vector, count: int) -> list[int]:
     return total
 
 
-def reconstruct(shares: Sequence[Replicated | Planes], trusted: Sequence[int] = (0, 1, 2)) -> Vector:
+def reconstruct(
+    shares: Sequence[Replicated | Planes] | Mapping[int, Replicated | Planes], trusted: Sequence[int] = (0, 1, 2)
+) -> Vector:
     """Field elements or planes from the shares of all parties (or of the trusted two); tests only.
 
     Raises:
@@ -233,7 +235,8 @@ class World:
             **public: passed as they are.
 
         Returns:
-            Lists of integers for sharings and for opened vectors, in the protocol's own structure; None where nobody learnt anything.
+            Lists of integers for sharings and for opened vectors, in the protocol's own structure; None where nobody
+            learnt anything.
 
         Raises:
             MpcdError: the first honest party's error.
@@ -268,9 +271,8 @@ class World:
         return learnt[0]
 
     def _revealed(self, values: dict[int, Any]) -> list[int]:
-        by_party = [values.get(index) for index in range(COMPUTE_PARTIES)]
         trusted = sorted(values)
-        vector = reconstruct(by_party, trusted)
+        vector = reconstruct(values, trusted)
         first = values[trusted[0]]
         return ints_of(vector, first.count) if isinstance(first, Planes) else first.field.to_ints(vector)
 
