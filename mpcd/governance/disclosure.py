@@ -10,8 +10,8 @@ one by name is answered with a refusal (`policy.decide`), never with a result th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Final, Self
 
 from mpcd import limits
@@ -99,7 +99,7 @@ PROFILES: Final[Mapping[str, DisclosureRules]] = {
 }
 """1 to 10 hidden, zero shown; up to 7 hidden and rounded to 5; ACRO's defaults; DataSHIELD's `nfilter.tab`."""
 
-_COMBINE: Final[Mapping[str, Callable[[list[float]], float]]] = {
+_STRICTEST: Final[Mapping[str, Callable[[Iterable[float]], float]]] = {
     "safe_threshold": max,
     "min_owners": max,
     "zeros_are_disclosive": max,
@@ -107,35 +107,34 @@ _COMBINE: Final[Mapping[str, Callable[[list[float]], float]]] = {
     "safe_nk_k": min,
     "safe_pratio_p": max,
     "safe_dof_threshold": max,
-    "safe_round_base": lambda values: math.lcm(*(int(value) for value in values)),
+    "safe_round_base": max,
 }
 
 
-def strictest(rules: Mapping[PartyId, DisclosureRules]) -> tuple[DisclosureRules, dict[str, tuple[PartyId, ...]]]:
+def strictest(
+    rules: Sequence[tuple[PartyId, DisclosureRules]],
+) -> tuple[DisclosureRules, dict[str, PartyId]]:
     """The strictest value of each number, and whose it was.
 
     Whatever passes the combined rules passes each owner's own: every number is combined in the direction in which its
-    rule refuses more, and the rounding base is the least common multiple (a multiple of 15 is a multiple of 5 and of
-    3).
+    rule refuses more, and the rounding base is the least common multiple (a multiple of 15 is one of 5 and of 3).
 
     Args:
-        rules: of every participating owner; at least one.
+        rules: of every participating owner, each once; at least one.
 
     Returns:
-        The combined rules, and for each name the parties that asked for the value (for the rounding base: that round at
-        all), in ascending order.
+        The combined rules, and for each name the party whose own value is the strictest, of several the lowest.
 
     Raises:
         RulesInvalidError: the owners' rounding bases have no common multiple within limits.
     """
     assert rules
+    assert len({party for party, _ in rules}) == len(rules)
     combined: dict[str, Value] = {}
-    whose: dict[str, tuple[PartyId, ...]] = {}
+    whose: dict[str, PartyId] = {}
     for name in RULE_NAMES:
-        own = {party: getattr(rules[party], name) for party in sorted(rules)}
-        value = _COMBINE[name](list(own.values()))
-        combined[name] = value
-        rounding = name == "safe_round_base"
-        whose[name] = tuple(party for party, asked in own.items() if (asked > 1 if rounding else asked == value))
-    first = next(iter(rules.values()))
-    return replace(first, **combined), whose  # type: ignore[arg-type]  # checked when made
+        own = {party: getattr(asked, name) for party, asked in sorted(rules, key=lambda pair: pair[0])}
+        combined[name] = _STRICTEST[name](own.values())
+        whose[name] = next(party for party, asked in own.items() if asked == combined[name])
+    combined["safe_round_base"] = math.lcm(*(asked.safe_round_base for _, asked in rules))
+    return DisclosureRules(**combined), whose  # type: ignore[arg-type]  # checked when made

@@ -33,7 +33,7 @@ counted them.
 acknowledgement: before the first commit nothing was asked, after it the session aborts, and in `recorded` it is
 withheld, debited and not released.  From `released` on they change nothing: the shell performs that step inside a
 shielded scope, and what was released is owed.  A lost peer aborts a session until it is `recorded`; then the parties
-ask each other again until the deadline decides.
+ask each other again until the deadline decides (`ASK_PEERS`, answered by `PEER_ASKS` at the other end).
 
 *Stops.*  `RESTARTED` is offered once for each session found at start: `agreed` and everything up to `verified` is
 durable as `agreed` only and becomes `aborted`; `recorded` stays and asks the peers.  No session is ever resumed
@@ -104,6 +104,8 @@ class Event(StrEnum):
     PEER_LOST = "peer_lost"
     PEER_STOPPED = "peer_stopped"
     """A participant says that it aborted or withholds."""
+    PEER_ASKS = "peer_asks"
+    """A participant that is `recorded` asks how we stand, after a lost channel or a stop."""
     CHECK_FAILED = "check_failed"
     """A check on shares failed, or a peer sent what it may not."""
     LOCAL_FAILURE = "local_failure"
@@ -182,7 +184,7 @@ def _rows() -> dict[tuple[State, Event], Step]:
         (s.AWAITING_APPROVAL, e.DENIED): (s.REFUSED, (f.TELL_PEERS, f.COMMIT_REFUSED, f.TELL_ANALYST)),
         **{(s.AWAITING_APPROVAL, event): unasked for event in (*STOPS, e.PEER_STOPPED, e.LOCAL_FAILURE)},
         (s.AWAITING_APPROVAL, e.PEER_LOST): (s.AWAITING_APPROVAL, ()),
-        (s.AWAITING_APPROVAL, e.RESTARTED): (s.AWAITING_APPROVAL, (f.ASK_APPROVERS,)),
+        (s.AWAITING_APPROVAL, e.RESTARTED): (s.ABORTED, ()),
         # debited, nothing sent
         (s.AGREED, e.LINKS_OPEN): (s.PREPARING, (f.MAKE_KEYS,)),
         **{(s.AGREED, event): refund for event in (*STOPS, *FAILURES)},
@@ -203,7 +205,11 @@ def _rows() -> dict[tuple[State, Event], Step]:
         **{(s.RECORDED, event): withhold for event in (*STOPS, e.PEER_STOPPED)},
         (s.RECORDED, e.PEER_LOST): (s.RECORDED, (f.ASK_PEERS,)),
         (s.RECORDED, e.RESTARTED): (s.RECORDED, (f.ASK_PEERS,)),
-        # over: what comes late changes nothing, but a peer that lost our acknowledgement may ask for it again
+        # a peer that lost our acknowledgement asks for it again; one that asks too early waits for it
+        **{(early, e.PEER_ASKS): (early, ()) for early in (s.AGREED, s.PREPARING, s.RUNNING, s.VERIFIED)},
+        **{(late, e.PEER_ASKS): (late, (f.ACKNOWLEDGE,)) for late in (s.RECORDED, s.RELEASED)},
+        **{(ended, e.PEER_ASKS): (ended, (f.TELL_PEERS,)) for ended in (s.REFUSED, s.ABORTED, s.WITHHELD)},
+        # over: what comes late changes nothing
         **{
             (over, event): (over, ())
             for over in TERMINAL
