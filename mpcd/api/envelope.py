@@ -81,6 +81,8 @@ class Decoder:
     def __init__(self, bytes_max: int, items_max: int) -> None:
         self._bytes_max = bytes_max
         self._fed = 0
+        self._boundary = 0
+        """Where in the stream the last whole message ended; `tell` alone also counts what is half read."""
         self._unpacker = msgpack.Unpacker(
             max_buffer_size=bytes_max,
             max_array_len=items_max,
@@ -103,7 +105,7 @@ class Decoder:
     @property
     def in_message(self) -> bool:
         """Whether the stream has ended inside a message, were it to end now."""
-        return bool(self._fed != self._unpacker.tell())
+        return self._fed != self._boundary
 
     def feed(self, data: bytes) -> Iterator[Message]:
         """The messages that `data` completes.
@@ -114,8 +116,7 @@ class Decoder:
         """
         view = memoryview(data)
         while view:
-            # No more than one whole message waits in the unpacker's buffer.
-            pending = self._fed - self._unpacker.tell()
+            pending = self._fed - self._boundary
             part = view[: max(self._bytes_max - pending, 0)]
             if not part:
                 raise LimitExceeded(f"A message may have {self._bytes_max} bytes at most.")
@@ -134,6 +135,7 @@ class Decoder:
                 raise LimitExceeded(f"A message may nest {limits.API_NESTING_LEVELS_MAX} levels at most.") from error
             except (ValueError, TypeError, msgpack.UnpackException) as error:
                 raise RequestInvalid("Not a msgpack message within the limits of this API.") from error
+            self._boundary = self._unpacker.tell()
             _check_depth(value)
             yield _message(value)
 

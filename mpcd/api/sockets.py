@@ -1,8 +1,7 @@
 """Making the daemon's Unix sockets, taking them over from systemd, and naming who is at the other end (layer 12).
 
-A path is bound under a temporary name in the same directory, made 0660, set to listen, and renamed into place: at no
-time is there a socket with wider permissions, and a stale file of a crashed daemon is replaced in one step.  A file
-that is not a socket, or a socket that still answers, is left alone and reported.
+The file has mode 0660 from its first moment on, whatever the umask.  A stale file of a crashed daemon is replaced; a
+file that is not a socket, or a socket that still answers, is left alone and reported.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import socket
 import stat
 import struct
@@ -36,34 +34,30 @@ def listen(path: Path) -> socket.socket:
         ConfigurationInvalid: the path is too long for the kernel, or its directory cannot be written.
         LocalFault: something lives at the path.
     """
-    temporary = path.with_name(f".{secrets.token_hex(3)}")
-    if max(len(os.fsencode(path)), len(os.fsencode(temporary))) > PATH_BYTES_MAX:
+    if len(os.fsencode(path)) > PATH_BYTES_MAX:
         raise ConfigurationInvalid(
             f"The socket path has more than {PATH_BYTES_MAX} bytes; choose a shorter directory.", path=str(path)
         )
-    _refuse_living(path)
+    _clear(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:
-        # The mode of the descriptor is what bind gives the file, so that no umask of the process is touched.
+        # Linux gives the file the descriptor's mode less the umask: never wider than what chmod then makes exact.
         os.fchmod(listener.fileno(), _MODE)
-        listener.bind(str(temporary))
-        temporary.chmod(_MODE)
+        listener.bind(str(path))
+        path.chmod(_MODE)
         listener.listen(_BACKLOG)
-        temporary.rename(path)
     except OSError as error:
         listener.close()
-        temporary.unlink(missing_ok=True)
         raise ConfigurationInvalid(f"Cannot make the socket: {error.strerror}.", path=str(path)) from error
     return listener
 
 
 def remove(path: Path, listener: socket.socket) -> None:
     """Close `listener` and remove its file, unless another daemon has replaced it meanwhile."""
+    listener.close()
     with contextlib.suppress(OSError):
-        ours = listener.getsockname()
-        listener.close()
-        if ours and _is_dead(path):
-            path.unlink(missing_ok=True)
+        if stat.S_ISSOCK(path.lstat().st_mode) and _is_dead(path):
+            path.unlink()
 
 
 def inherited(environment: Mapping[str, str], pid: int) -> dict[str, socket.socket]:
@@ -105,7 +99,7 @@ def caller_of(connection: socket.socket | object, admin_uids: Collection[int]) -
     return Caller(uid, gid, pid, "admin" if is_admin else "client")
 
 
-def _refuse_living(path: Path) -> None:
+def _clear(path: Path) -> None:
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
@@ -114,6 +108,7 @@ def _refuse_living(path: Path) -> None:
         raise LocalFault(f"{path} is in the way and is not a socket; move it.")
     if not _is_dead(path):
         raise LocalFault(f"A daemon already answers on {path}; stop it first.")
+    path.unlink(missing_ok=True)
 
 
 def _is_dead(path: Path) -> bool:
