@@ -33,6 +33,10 @@ ROWS_PER_OWNER_MAX: Final = 2**32
 
 # --------------------------------------------------------------------------------------------- sessions
 REFUSALS_PER_ANSWER_MAX: Final = 200
+STOP_SECONDS_MAX: Final = 5.0
+"""How long a stopping daemon waits for its children."""
+ABORT_SECONDS_MAX: Final = 2.0
+"""How long telling the peers of an abort may take."""
 SESSION_SECONDS_MAX: Final = 300.0
 SESSIONS_RUNNING_MAX: Final = 16
 SESSION_MEMORY_BYTES_MAX: Final = 4 * 2**30
@@ -101,6 +105,8 @@ ENGINE_MEMORY_BYTES_MAX: Final = 8 * 2**30
 """Address space of an engine child; DuckDB's own limit is set to a quarter."""
 IMPORT_SECONDS_MAX: Final = 3600.0
 IMPORT_MEMORY_BYTES_MAX: Final = 32 * 2**30
+IMPORT_DATABASE_BYTES_MAX: Final = 4 * 2**30
+"""DuckDB's own limit during an import; beyond it sorts spill to disk."""
 IMPORT_EXAMPLES_MAX: Final = 3
 """Examples per column and reason, shown to the operator alone."""
 PROPOSED_LEVELS_MAX: Final = 200

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import trio
-from trio import TaskStatus
 
 from mpcd import limits
 from mpcd.errors import EngineFailed
@@ -113,7 +112,7 @@ class DuckdbEngine:
         body = {"tables": tables, "memory_bytes": settings.memory_bytes, "threads": settings.threads}
         await child.call("open", body, seconds=limits.CHILD_START_SECONDS_MAX)
 
-    async def run(self, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep a child warm until cancelled; optional, and after `open`."""
         await self._pool.run(task_status)
 
@@ -207,8 +206,10 @@ def _read(reply: object, plan: LogicalPlan, statement: Statement) -> LocalAnswer
 
 
 def _narrow(dense: Integers, output: Output) -> Integers:
-    column = dense[output.column]
-    return dense[output.base] - column if output.how == "complement" else column
+    column: Integers = dense[output.column]
+    if output.how == "complement":
+        column = np.subtract(dense[output.base], column)
+    return column
 
 
 def _wide(dense: Integers, output: Output) -> list[int]:

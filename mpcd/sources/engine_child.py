@@ -1,7 +1,7 @@
 """The engine child: read-only snapshots, one generated statement at a time (run with `python -m`).
 
-    open       {tables: [[catalog, path]...], memory_bytes, threads}      attach every snapshot, then lock the door
-    aggregate  {sql, columns}                                             -> {rows, data: little-endian int64, by column}
+    open       {tables: [[catalog, path]...], memory_bytes, threads}     attach every snapshot, then lock the door
+    aggregate  {sql, columns}                                            -> {rows, data: little-endian int64 by column}
 
 After `open` the database can reach no file but the attached snapshots, load nothing, and change none of its settings
 (verified in the tests: reading and writing files, ATTACH, COPY, SET, INSTALL and LOAD all fail).  The text comes from
@@ -27,7 +27,7 @@ CONFIGURATION: Final = {
     "temp_directory": "",
     "max_temp_directory_size": "0B",
 }
-"""Of an in-memory database; external access is closed after the snapshots are attached, since it could not be opened again."""
+"""Of an in-memory database; external access is closed after the snapshots are attached, and never opens again."""
 
 
 def connect(tables: list[tuple[str, str]], memory_bytes: int, threads: int) -> duckdb.DuckDBPyConnection:

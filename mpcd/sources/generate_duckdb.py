@@ -1,18 +1,20 @@
 """One total DuckDB statement for the local part of a plan (pure).
 
-What the statement may contain: quoted identifiers from the roster, integers, and the words below.  No text of the analyst
-gets here: the plan has none but names, and names are looked up in the roster before a plan is accepted.
+What the statement may contain: quoted identifiers from the roster, integers, and the words below.  No text of the
+analyst gets here: the plan has none but names, and names are looked up in the roster before a plan is accepted.
 
-**Total** (SECURITY rule 17): an error that occurs only if a row exists would be an oracle.  So every column is widened to
-BIGINT before arithmetic, and a checked plan stays within 63 bits there; a product that may exceed them is computed in
-HUGEINT; sums are HUGEINT (2^63 rows of 2^63 fit) and come out as two 63-bit halves, or one if the field says so; divisors
-go through NULLIF; a day outside the calendar is NULL.  No cast can fail: each widens, or is TRY_CAST.
+**Total** (SECURITY rule 17): an error that occurs only if a row exists would be an oracle.  So every column is widened
+to BIGINT before arithmetic, and a checked plan stays within 63 bits; a product that may exceed them is computed in
+HUGEINT; sums are HUGEINT (2^63 rows of 2^63 fit) and come out as two 63-bit halves, or one if the field says so;
+divisors go through NULLIF; a day outside the calendar is NULL.  No cast can fail: each widens, or is TRY_CAST.
 
 **Cohorts** count rows where a row is a person.  There the complement of a counted condition is not computed: it is the
-cell's count less the condition's.  Elsewhere they count distinct persons.  A hash table of (cell, person) per cohort takes
-seconds for ten million rows; snapshots therefore number their persons densely and lie in that order, and a bitmap per cell
-(`bitstring_agg`) counts them in a tenth of that, as long as the bitmaps fit in memory.
+cell's count less the condition's.  Elsewhere they count distinct persons.  A hash table of (cell, person) per cohort
+takes seconds for ten million rows; snapshots therefore number their persons densely, and a bitmap per cell
+(`bitstring_agg`) counts them in a fraction of that, as long as the bitmaps fit in memory.
 """
+
+# ruff: noqa: S608  every identifier and literal goes through `quoted`, `literal` or `number`
 
 from __future__ import annotations
 
@@ -142,12 +144,9 @@ class Text:
                 return f"CAST(s{source}.{quoted(name)} AS BIGINT)"
             case Constant(value):
                 return number(value)
-            case Add(left, right):
-                return f"({self.expression(left)} + {self.expression(right)})"
-            case Subtract(left, right):
-                return f"({self.expression(left)} - {self.expression(right)})"
-            case Multiply(left, right):
-                return f"({self.expression(left)} * {self.expression(right)})"
+            case Add(left, right) | Subtract(left, right) | Multiply(left, right):
+                sign = {Add: "+", Subtract: "-", Multiply: "*"}[type(expr)]
+                return f"({self.expression(left)} {sign} {self.expression(right)})"
             case Negate(operand):
                 return f"(-{self.expression(operand)})"
             case TruncateDivide(left, right):

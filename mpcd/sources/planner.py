@@ -1,7 +1,8 @@
 """Planning in a child that may be killed: the parser has seen text that was written to hurt it.
 
-sqlglot takes exponential time on some short inputs and its memory is its own business, so it runs under a deadline and an
-address-space limit.  The child's plan is data: `LogicalPlan.from_value` checks all of it again, here, against the roster.
+sqlglot takes exponential time on some short inputs and its memory is its own business, so it runs under a deadline and
+an address-space limit.  The child's plan is data: `LogicalPlan.from_value` checks all of it again, here, against the
+roster.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import trio
-from trio import TaskStatus
 
 from mpcd import limits
 from mpcd.errors import MpcdError, PlanInvalid, PlanUnsupported
@@ -47,7 +47,7 @@ class Planner:
             ChildSpec(module=module, memory_bytes_max=limits.PLAN_MEMORY_BYTES_MAX), size_max=children_max
         )
 
-    async def run(self, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep a child warm until cancelled."""
         await self._pool.run(task_status)
 

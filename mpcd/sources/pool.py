@@ -14,7 +14,6 @@ from contextlib import asynccontextmanager
 
 import structlog
 import trio
-from trio import TaskStatus
 
 from mpcd.sources.child import Child, ChildFailed, ChildSpec
 
@@ -95,7 +94,7 @@ class Pool:
             await child.close()
         self._wanted.set()
 
-    async def run(self, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep one child warm until cancelled; the first is ready when `task_status` is told."""
         try:
             async with self._places:

@@ -5,20 +5,20 @@
     DIRECTORY/TABLE/current.json      which version answers requests; replaced atomically by `publish`
 
 **Form.**  Every column of the roster's table, under its own name, as an integer or NULL: integers as they are, decimals
-times 10^decimals, dictionary values as their 0-based place among the levels, dates as days since 1970-01-01, booleans as 0
-and 1, each in the narrowest signed type that holds the declared bounds; a person id as a BIGINT that means nothing
+times 10^decimals, dictionary values as their 0-based place among the levels, dates as days since 1970-01-01, booleans
+as 0 and 1, each in the narrowest signed type that holds the declared bounds; a person id as a BIGINT that means nothing
 outside this owner and is the same in all of the owner's tables, so that they can be joined.  So all local work is exact
-integer arithmetic.  A table with a person id has one column more, `PERSON_INDEX`, which numbers its persons 0, 1, 2, …, and
-lies in that order: engines count persons with bitmaps.
+integer arithmetic.  A table with a person id has one column more, `PERSON_INDEX`, which numbers its persons 0, 1, 2, …,
+and where persons have several rows the rows lie in that order: engines count persons with bitmaps.
 
 **Data version.**  SHA-256 over the format, the roster's definition of the table and the rows in ascending order of all
 columns (NULL first), column by column, as the integers that are stored.  Not over the file: DuckDB does not promise the
-same bytes for the same rows (allocation, compression, its own version), and approvals and receipts must name the data and
-not the file.  The order makes it a property of the set of rows, so that the same export in another order is the same
-version.  The manifest also holds the file's own SHA-256, which finds damage on disk when a version is published.
+same bytes for the same rows (allocation, compression, its own version), and approvals and receipts must name the data
+and not the file.  The order makes it a property of the set of rows, so that the same export in another order is the
+same version.  The manifest also holds the file's own SHA-256, which finds damage on disk when a version is published.
 
-Files are written under a temporary name, flushed to disk, made read-only and renamed: a version is there as a whole or not
-at all, and no version is ever changed.
+Files are written under a temporary name, flushed to disk, made read-only and renamed: a version is there as a whole or
+not at all, and no version is ever changed.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ Reason = Literal[
     "unreadable",
 ]
 
-_PARQUET_ENDINGS: Final = frozenset({".parquet", ".pq"})
+PARQUET_ENDINGS: Final = frozenset({".parquet", ".pq"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class TableSource:
     @property
     def format(self) -> Format:
         """By the files' ending; all must agree."""
-        endings = {path.suffix.lower() in _PARQUET_ENDINGS for path in self.paths}
+        endings = {path.suffix.lower() in PARQUET_ENDINGS for path in self.paths}
         if len(endings) != 1:
             raise ConfigurationInvalid("the files of one table must all be CSV or all be Parquet")
         return "parquet" if endings.pop() else "csv"
@@ -143,7 +143,8 @@ class Problem:
     advice: str = ""
     examples: tuple[str, ...] = field(default=(), repr=False)
 
-    def __str__(self) -> str:
+    def sentence(self) -> str:
+        """For the operator and the log: no values."""
         place = f"column {self.column}" if self.column else "the table"
         rows = f"{self.count} row" + ("" if self.count == 1 else "s")
         return f"{place}: {self.reason} ({rows})" + (f"; {self.advice}" if self.advice else "")
@@ -164,6 +165,6 @@ class ImportBlocked(DataInvalid):
     """The files do not fit the roster's table; `report` has the counts, the reasons and local examples."""
 
     def __init__(self, report: ImportReport) -> None:
-        lines = "; ".join(str(problem) for problem in report.problems)
+        lines = "; ".join(problem.sentence() for problem in report.problems)
         super().__init__(f"table {report.table} was not imported: {lines}")
         self.report = report

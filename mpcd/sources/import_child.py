@@ -1,0 +1,315 @@
+"""The import child: files in, one snapshot file out (run with `python -m`).
+
+    import   {table, source, workspace}      -> {rows, persons, content, problems, notes}
+    propose  {paths, workspace}              see `mpcd.sources.propose`
+    split    {path, outputs, by, workspace}  see `mpcd.sources.split`
+
+An import has three steps, all in DuckDB: *stage* converts every field and keeps the stored form beside a reason code;
+*judge* counts the reasons, duplicates and rows; *write*, only if nothing was found, sorts the rows into their canonical
+order, writes them in the narrowest types and hashes what was written.  The workspace is a directory of this import
+alone, which the parent removes in any case.
+"""
+
+# ruff: noqa: S608  every identifier and literal goes through `quoted`, `literal` or `number`
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import numpy as np
+
+from mpcd import canonical, limits
+from mpcd.roster import Column
+from mpcd.sources import child_side, propose, split
+from mpcd.sources.convert_sql import REASONS, cleaned, conversion, quoted
+from mpcd.sources.engine_child import CONFIGURATION, literal
+from mpcd.sources.read_sql import FileProblem, Relation, relation
+from mpcd.sources.snapshot import FORMAT, PERSON_INDEX, ROWS, column_type, integer_type
+from mpcd.sources.tables import ColumnMap, Reason
+
+OUTPUT: Final = "snapshot.duckdb"
+BLOCK_ROWS: Final = 2**20
+"""Rows that are hashed at a time; part of the data version's definition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the parent asks for."""
+
+    columns: tuple[Column, ...]
+    mappings: tuple[ColumnMap, ...]
+    paths: tuple[Path, ...]
+    kind: str
+    delimiter: str
+    rows_max: int
+    definition: str
+    workspace: Path
+
+    @property
+    def person(self) -> int | None:
+        """Place of the person id among the columns."""
+        return next((i for i, column in enumerate(self.columns) if column.type == "person_id"), None)
+
+    def source(self, index: int) -> str:
+        """The name of a column in the files."""
+        return self.mappings[index].source or self.columns[index].name
+
+
+def connect(path: str, workspace: Path) -> duckdb.DuckDBPyConnection:
+    """A database that may spill to the workspace, and loads nothing."""
+    spill = {"temp_directory": str(workspace / "spill"), "max_temp_directory_size": "1TB"}
+    settings = {**CONFIGURATION, **spill, "memory_limit": f"{limits.IMPORT_DATABASE_BYTES_MAX}B"}
+    return duckdb.connect(path, config=dict(settings))
+
+
+# ------------------------------------------------------------------------------------------------ the import
+
+
+class _Import:
+    """One import; each step adds to `problems` and `notes`."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._database = connect(str(job.workspace / "staging.duckdb"), job.workspace)
+        self._relations: tuple[Relation, ...] = ()
+        self._present: tuple[int, ...] = ()
+        self.problems: list[dict[str, object]] = []
+        self.notes: list[str] = []
+
+    def run(self) -> dict[str, object]:
+        """All steps; the snapshot is there exactly if there are no problems."""
+        rows = persons = 0
+        content = ""
+        try:
+            self._find()
+            rows = self._stage()
+            self._judge(rows)
+            if not self.problems:
+                persons = self._write(rows)
+                content = self._digest(rows).hex()
+        except FileProblem as error:
+            self._problem("", "unreadable", 1, str(error))
+        except duckdb.InvalidInputException as error:
+            self._problem("", "unreadable", 1, _where(error))
+        self._database.close()
+        return {"rows": rows, "persons": persons, "content": content, "problems": self.problems, "notes": self.notes}
+
+    def _problem(self, column: str, reason: Reason, count: int, advice: str = "", examples: Iterable[str] = ()) -> None:
+        self.problems.append(
+            {"column": column, "reason": reason, "count": count, "advice": advice, "examples": list(examples)}
+        )
+
+    def _find(self) -> None:
+        """Open the files and look for the columns."""
+        job = self._job
+        self._relations = tuple(relation(self._database, path, job.kind, job.delimiter) for path in job.paths)
+        wanted = {job.source(index) for index in range(len(job.columns))}
+        present = set(range(len(job.columns)))
+        for file in self._relations:
+            missing = [index for index in sorted(present) if job.source(index) not in file.columns]
+            for index in missing:
+                advice = f"{file.path.name} has no column {job.source(index)!r}; set its `source`"
+                self._problem(job.columns[index].name, "missing column", 0, advice)
+            present.difference_update(missing)
+            extra = [name for name in file.columns if name not in wanted]
+            if extra:
+                self.notes.append(f"{file.path.name}: not in the roster and left out: {', '.join(extra)}")
+        self._present = tuple(sorted(present))
+
+    def _texts(self) -> str:
+        """The present columns as cleaned text t0, t1, …, of all files in their order."""
+        job = self._job
+        fields = ", ".join(
+            f"{cleaned(quoted(job.source(i)), job.columns[i], job.mappings[i])} AS t{i}" for i in self._present
+        )
+        names = list(dict.fromkeys(job.source(index) for index in self._present))
+        files = " UNION ALL ".join(f"({file.select(names)})" for file in self._relations)
+        return f"SELECT {fields} FROM ({files})"
+
+    def _stage(self) -> int:
+        """Stored forms v0, v1, … beside reasons r0, r1, …; returns how many rows there are."""
+        job = self._job
+        if not self._present:
+            return 0
+        for index in self._present:
+            if job.columns[index].type == "dictionary":
+                levels = ", ".join(map(literal, job.columns[index].levels))
+                self._database.execute(f"CREATE TYPE levels{index} AS ENUM ({levels})")
+        fields = []
+        for index in self._present:
+            made = conversion(job.columns[index], job.mappings[index], f"t{index}", f"levels{index}")
+            fields += [f"{made.value} AS v{index}", f"CAST({made.reason} AS UTINYINT) AS r{index}"]
+            if made.identity is not None:
+                fields.append(f"{made.identity} AS identity")
+        self._database.execute(f"CREATE TABLE staged AS SELECT {', '.join(fields)} FROM ({self._texts()})")
+        return self._integer("SELECT COUNT(*) FROM staged")
+
+    def _integer(self, sql: str) -> int:
+        row = self._database.execute(sql).fetchone()
+        assert row is not None
+        return int(row[0] or 0)
+
+    def _judge(self, rows: int) -> None:
+        job = self._job
+        if rows > job.rows_max:
+            self._problem("", "too many rows", rows, f"the roster allows {job.rows_max} of any one owner")
+        for index in self._present:
+            self._judge_column(index)
+        if job.person in self._present:
+            collisions = "SELECT v FROM (SELECT v{0} AS v, identity FROM staged WHERE identity IS NOT NULL) GROUP BY v"
+            collisions = collisions.format(job.person) + " HAVING MIN(identity) <> MAX(identity)"
+            count = self._integer(f"SELECT COUNT(*) FROM ({collisions})")
+            if count:
+                self._problem(job.columns[job.person or 0].name, "two persons under one code", count, "use numeric ids")
+
+    def _judge_column(self, index: int) -> None:
+        column = self._job.columns[index]
+        counts = self._database.execute(
+            f"SELECT r{index}, COUNT(*) FROM staged WHERE r{index} > 0 GROUP BY ALL ORDER BY 1"
+        ).fetchall()
+        for number, count in counts:
+            reason = REASONS[int(number) - 1]
+            examples = self._examples(index, f"r{index} = {int(number)}")
+            self._problem(column.name, reason, int(count), _advice(column, reason), examples)
+        if column.unique:
+            duplicates = self._integer(f"SELECT COUNT(v{index}) - COUNT(DISTINCT v{index}) FROM staged")
+            if duplicates:
+                again = f"v{index} IN (SELECT v{index} FROM staged GROUP BY ALL HAVING COUNT(*) > 1)"
+                examples = self._examples(index, again)
+                self._problem(column.name, "duplicate", duplicates, "the roster declares it unique", examples)
+
+    def _examples(self, index: int, condition: str) -> list[str]:
+        """A few rows, for the operator's own eyes: number (from 1, over all files) and text."""
+        places = self._database.execute(
+            f"SELECT rowid + 1 FROM staged WHERE {condition} ORDER BY rowid LIMIT {limits.IMPORT_EXAMPLES_MAX}"
+        ).fetchall()
+        wanted = ", ".join(str(int(place)) for (place,) in places)
+        texts = f"SELECT ROW_NUMBER() OVER () AS n, t{index} AS t FROM ({self._texts()})"
+        found = self._database.execute(f"SELECT n, t FROM ({texts}) WHERE n IN ({wanted}) ORDER BY n").fetchall()
+        return [f"row {n}: {'(empty)' if text is None else str(text)[:80]}" for n, text in found]
+
+    def _write(self, rows: int) -> int:
+        """The snapshot, in canonical order; returns how many persons it has."""
+        job = self._job
+        path = str(job.workspace / OUTPUT)
+        types = [column_type(column) for column in job.columns]
+        names = [quoted(column.name) for column in job.columns]
+        declared = [
+            f"{name} {kind}{'' if column.may_be_null else ' NOT NULL'}"
+            for name, kind, column in zip(names, types, job.columns, strict=True)
+        ]
+        fields = [f"CAST(v{i} AS {kind})" for i, kind in enumerate(types)]
+        order = [f"v{i} NULLS FIRST" for i in range(len(names)) if i != job.person]
+        if job.person is not None:
+            kind = integer_type(0, rows)
+            declared.append(f"{quoted(PERSON_INDEX)} {kind} NOT NULL")
+            fields.append(f"CAST(DENSE_RANK() OVER (ORDER BY v{job.person}) - 1 AS {kind})")
+            place = len(order) if job.columns[job.person].unique else 0
+            order.insert(place, f"v{job.person}")
+        self._database.execute(f"ATTACH {literal(path)} AS snapshot")
+        self._database.execute(f"CREATE TABLE snapshot.{ROWS} ({', '.join(declared)})")
+        self._database.execute(
+            f"INSERT INTO snapshot.{ROWS} SELECT {', '.join(fields)} FROM staged ORDER BY {', '.join(order)}"
+        )
+        self._database.execute("CHECKPOINT snapshot")
+        self._database.execute("DETACH snapshot")
+        return 0 if job.person is None else self._integer(f"SELECT COUNT(DISTINCT v{job.person}) FROM staged")
+
+    def _digest(self, rows: int) -> bytes:
+        return content_digest(self._job.workspace / OUTPUT, self._job.columns, self._job.definition, rows)
+
+
+def content_digest(path: Path, columns: Sequence[Column], definition: str, rows: int) -> bytes:
+    """The data version of a snapshot file: definition, number of rows, and each column's integers in the file's order.
+
+    A block is 2^20 rows: little-endian integers of the declared type with 0 for NULL, then, for a column that may be
+    NULL, a bit per row.
+    """
+    hashers = [hashlib.sha256() for _ in columns]
+    names = ", ".join(quoted(column.name) for column in columns)
+    with duckdb.connect(str(path), read_only=True, config=dict(CONFIGURATION)) as database:
+        for start in range(0, rows, BLOCK_ROWS):
+            block = database.execute(
+                f"SELECT {names} FROM {ROWS} WHERE rowid >= {start} AND rowid < {start + BLOCK_ROWS}"
+            ).fetchnumpy()
+            for hasher, column, values in zip(hashers, columns, block.values(), strict=True):
+                assert len(values) == min(BLOCK_ROWS, rows - start)
+                plain = np.ma.filled(values, 0)
+                hasher.update(np.ascontiguousarray(plain, dtype=plain.dtype.newbyteorder("<")).tobytes())
+                if column.may_be_null:
+                    hasher.update(np.packbits(np.ma.getmaskarray(values)).tobytes())
+    return canonical.digest("snapshot", [FORMAT, definition, rows, [hasher.digest() for hasher in hashers]])
+
+
+def _where(error: duckdb.Error) -> str:
+    """Which line of a CSV file DuckDB could not read; its own text quotes the line, so it is not used."""
+    found = re.search(r"Line: (\d+)", str(error))
+    return "a file cannot be read" + (f": see its line {found.group(1)}" if found else "; is it complete?")
+
+
+def _advice(column: Column, reason: Reason) -> str:
+    match reason:
+        case "unmapped level":
+            return "map it with `values`, declare it as missing, or add the level to the roster"
+        case "out of bounds":
+            return f"the roster's bounds, in stored form, are {column.low} to {column.high}"
+        case "not exactly representable":
+            return f"the roster keeps {column.decimals} decimals; set `round = true` to round half away from zero"
+        case "missing value":
+            return "the roster says that this column is never missing"
+        case _:
+            return "correct the file, or declare the code as missing"
+
+
+# ------------------------------------------------------------------------------------------------ requests
+
+
+def _job(request: dict[str, Any]) -> Job:
+    return Job(
+        columns=tuple(
+            Column(**{**item, "levels": tuple(item["levels"]), "missing": tuple(item["missing"])})
+            for item in request["columns"]
+        ),
+        mappings=tuple(ColumnMap(**{**item, "missing": tuple(item["missing"])}) for item in request["mappings"]),
+        paths=tuple(map(Path, request["paths"])),
+        kind=request["kind"],
+        delimiter=request["delimiter"],
+        rows_max=request["rows_max"],
+        definition=request["definition"],
+        workspace=Path(request["workspace"]),
+    )
+
+
+def run_import(request: dict[str, Any]) -> object:
+    """One import; the child is used once."""
+    return _Import(_job(request)).run()
+
+
+def run_propose(request: dict[str, Any]) -> object:
+    """Propose one table's columns from its files."""
+    with connect(":memory:", Path(request["workspace"])) as database:
+        paths = [Path(path) for path in request["paths"]]
+        return propose.columns(database, paths, request["kind"], request["delimiter"])
+
+
+def run_split(request: dict[str, Any]) -> object:
+    """Split one file among hospitals."""
+    with connect(":memory:", Path(request["workspace"])) as database:
+        file = relation(database, Path(request["path"]), request["kind"], request["delimiter"])
+        outputs = [Path(path) for path in request["outputs"]]
+        return split.split(database, file, outputs, request["by"], request["delimiter"])
+
+
+def main() -> None:
+    """Serve until the parent closes the pipe."""
+    child_side.serve({"import": run_import, "propose": run_propose, "split": run_split})
+
+
+if __name__ == "__main__":
+    main()
