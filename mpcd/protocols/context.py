@@ -40,7 +40,7 @@ Entropy = Callable[[int], bytes]
 """Fresh bytes from the operating system, injected: the core draws none itself."""
 MaskedKernel = Callable[[Vector, Vector, slice], tuple[Vector, int]]
 
-_MASK_BLOCK_WORDS: Final = 2**14
+_MASK_BLOCK_WORDS: Final = 2**16
 """Masks are made and used in blocks that stay in the second cache."""
 _HASH_PREFIX: Final = b"mpcd:\x08compared"
 
