@@ -70,7 +70,7 @@ class Request:
     def __post_init__(self) -> None:
         _require(self.kind == "sql", "this version answers requests of kind `sql`")
         _require(
-            0 < len(self.text.encode()) <= limits.SQL_BYTES_MAX,
+            0 < _utf8_bytes(self.text) <= limits.SQL_BYTES_MAX,
             f"a request has 1 to {limits.SQL_BYTES_MAX} bytes of SQL",
         )
         _require(
@@ -270,6 +270,13 @@ def _check_times(request: Request, now: float) -> None:
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise RequestInvalid(message)
+
+
+def _utf8_bytes(text: str) -> int:
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError as error:
+        raise RequestInvalid("the SQL holds something that is no Unicode character; remove it") from error
 
 
 def _plain(text: str, characters_max: int) -> bool:
