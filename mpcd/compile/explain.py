@@ -115,14 +115,13 @@ def opened(plan: PhysicalPlan, roster: Roster) -> list[str]:
     return [*lines, f"for {each} and each of {len(plan.logical.gates)} gates: {statuses}"]
 
 
-def rules(plan: PhysicalPlan, rules_of: Mapping[str, tuple[PartyId, ...]]) -> list[str]:
+def rules(plan: PhysicalPlan, rules_of: Mapping[str, PartyId]) -> list[str]:
     """A sentence for each rule, in force or not yet."""
     numbers = plan.rules
     others = "the pooled count without the largest owner's" if plan.logical.persons_disjoint else "the second-largest owner's count"
 
     def whose(name: str) -> str:
-        parties = rules_of.get(name, ())
-        return f" (strictest: {', '.join(f'party {party}' for party in parties)})" if parties else ""
+        return f" (the rule of party {rules_of[name]})" if name in rules_of else ""
 
     lines = [
         f"floor: {others} must reach {numbers.safe_threshold} persons{whose('safe_threshold')}",
@@ -134,6 +133,6 @@ def rules(plan: PhysicalPlan, rules_of: Mapping[str, tuple[PartyId, ...]]) -> li
     ]
     missing = numbers.not_enforced()
     if missing:
-        lines.append("carried but not evaluated in this version: " + ", ".join(f"{k} = {v}" for k, v in missing.items()))
+        lines.append("carried but not evaluated in this version: " + ", ".join(f"{name} = {number!r}" for name, number in missing.items()))
     lines.append("not evaluated in this version: differencing against earlier answers")
     return lines

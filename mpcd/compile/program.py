@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from mpcd import canonical
 from mpcd.compile.physical import PhysicalPlan
@@ -39,6 +40,7 @@ from mpcd.release import gate
 from mpcd.release.gate import GateRules
 from mpcd.sharing import Planes, Replicated
 
+Integers = npt.NDArray[np.int64]
 FIELDS: Final[tuple[Field, ...]] = (FP, FQ)
 
 
@@ -46,12 +48,12 @@ class LocalCells(Protocol):
     """One owner's own cells, in plaintext, dense over the cells (row-major in the keys' codes)."""
 
     @property
-    def cohorts(self) -> Vector:
+    def cohorts(self) -> Integers:
         """Distinct persons, int64 (cohorts, cells)."""
         ...
 
     @property
-    def values(self) -> Sequence[Sequence[int] | Vector]:
+    def values(self) -> Sequence[Sequence[int] | Integers]:
         """Per value one integer a cell."""
         ...
 
@@ -186,7 +188,7 @@ class Program:
         return {place: await opening.output_shares(ctx, piece) for place, piece in zip(places, pieces, strict=True)}
 
 
-def _vector(field: Field, values: Sequence[int] | np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Vector:
+def _vector(field: Field, values: Sequence[int] | Integers) -> Vector:
     """One value's cells as a vector over `field`; signed integers become their residues."""
     if isinstance(values, np.ndarray) and field is FP:
         return field.from_int64(values)

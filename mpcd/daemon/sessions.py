@@ -21,7 +21,7 @@ contexts; nothing of them is stored or logged.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, cast
 
@@ -48,14 +48,15 @@ from mpcd.errors import (
 from mpcd.governance.disclosure import DisclosureRules, strictest
 from mpcd.identity.release import ReleaseEnvelope
 from mpcd.identity.request import SignedRequest
-from mpcd.ids import PartyId, RequestDigest, Role, SessionId
+from mpcd.identity import SigningKey
+from mpcd.ids import PartyId, RequestDigest, Role, RosterHash, SessionId
 from mpcd.plan.ir import LogicalPlan
 from mpcd.protocols.context import Transport, compute_context, input_context
 from mpcd.protocols.prss import Prss
 from mpcd.roster import Roster
 from mpcd.session import agreement, messages
 from mpcd.session.agreement import Answer
-from mpcd.session.keys import PrssKeys
+from mpcd.session.keys import CONFIRM_COST, PrssKeys
 from mpcd.session.ports import EnginePort, Journal, Network, PlannerPort
 
 Message = dict[str, object]
@@ -101,6 +102,10 @@ class _Attempt:
         self.id = attempt_id
         self.proposer: PartyId | None = None
         self.dry_run = False
+        self.authentic = False
+        """True once the request's signature, addressee and times were found right here."""
+        self.opening_sent = False
+        """True once a share may have left from which an answer can be opened; no refund from then on (rule 15)."""
         self.answers: dict[PartyId, Answer] = {}
         self.secrets: dict[PartyId, bytes] = {}
         """What each other party drew for its pair with us."""
@@ -142,7 +147,7 @@ class Explanation:
 
     plan: PhysicalPlan
     refusals: tuple[Refusal, ...]
-    rules_of: tuple[tuple[str, PartyId], ...]
+    rules_of: Mapping[str, PartyId]
     """Per disclosure number, the party whose rule is the strictest."""
 
 
@@ -163,7 +168,8 @@ class Settings:
 
     me: PartyId
     roster: Roster
-    signing_key: object
+    roster_hash: RosterHash
+    signing_key: SigningKey
     entropy: Callable[[int], bytes]
     utc_seconds: Callable[[], float]
     session_seconds_max: float = limits.SESSION_SECONDS_MAX
@@ -180,7 +186,8 @@ class _Run:
     session: SessionId
     participants: frozenset[PartyId]
     drawn: Mapping[PartyId, bytes]
-    rules_of: tuple[tuple[str, PartyId], ...]
+    rules_of: Mapping[str, PartyId]
+    program: Program
     started: float
     spent: dict[Role, tuple[int, int]] = field(default_factory=dict)
     """Rounds and bytes sent, by own role."""
@@ -192,16 +199,6 @@ class _Run:
         places.update({Role("compute", index): party for index, party in enumerate(self.plan.compute)})
         return places
 
-    def content(self) -> dict[str, object]:
-        """The readable part of the ledger's `recorded` entry."""
-        return {
-            "request": self.request.digest(),
-            "plan_hash": self.plan.hash,
-            "participants": sorted(int(party) for party in self.participants),
-            "security": self.plan.security,
-            "data_versions": [[int(p), dict(v)] for p, v in sorted(self.plan.data_versions.items())],
-        }
-
     def facts(self, now: float) -> dict[str, object]:
         """What the analyst is told beside the result; not signed."""
         return {
@@ -209,7 +206,7 @@ class _Run:
             "security": self.plan.security,
             "seconds": now - self.started,
             "spent": {str(role): list(numbers) for role, numbers in self.spent.items()},
-            "rules_of": {name: int(party) for name, party in self.rules_of},
+            "rules_of": {name: int(party) for name, party in self.rules_of.items()},
         }
 
 
@@ -421,11 +418,10 @@ class Sessions:
             participants=participants,
             drawn=secrets,
             rules_of=explanation.rules_of,
+            program=Program(explanation.plan),
             started=self._settings.utc_seconds(),
         )
-        await self._journal.agreed(
-            request, session, {"plan_hash": run.plan.hash, "rules": run.plan.rules.to_value(), "attempt": attempt.id}
-        )
+        await self._journal.agreed(request, session, run.plan)
         observer.state("agreed")
         try:
             return await self._run(run, observer)
@@ -444,14 +440,18 @@ class Sessions:
             "party": self._me,
             "attempt": attempt.id,
             "request_digest": request.digest(),
-            "roster_hash": settings.roster.hash(),
+            "roster_hash": settings.roster_hash,
             "nonce": settings.entropy(agreement.NONCE_BYTES),
             "clock_seconds": settings.utc_seconds(),
         }
         try:
-            request.verify(settings.utc_seconds(), settings.roster.hash(), settings.roster.consortium)
-            if not attempt.dry_run and await self._journal.seen(request):
-                raise RequestInvalid("this request was already decided here; sign a new one")
+            request.verify(
+                settings.utc_seconds(),
+                settings.roster_hash,
+                settings.roster.consortium,
+                roster_version=settings.roster.version,
+            )
+            attempt.authentic = True
             plan = await self._planner.plan(request.request.text, request.request.as_of)
             versions = self._engine.data_versions(tuple(source.table for source in plan.sources)) if self._me in plan.owners else {}
         except MpcdError as error:
@@ -462,8 +462,8 @@ class Sessions:
             Answer(
                 verdict="refuse" if refusals else "agree",
                 refusals=refusals,
-                plan_sections=agreement.sections(plan.to_value()),
-                rules=self._owner.rules().to_value(),
+                plan_sections=agreement.sections(cast("Mapping[str, object]", plan.to_value())),
+                rules=dict(self._owner.rules().to_value()),
                 data_versions=versions,
                 **common,  # type: ignore[arg-type]
             ),
@@ -485,7 +485,9 @@ class Sessions:
             await self._note_refusal(attempt, request, answers)
             raise
         owners = tuple(answer for answer in answers if answer.party in plan.owners)
-        rules, whose = strictest([(a.party, DisclosureRules.from_value(dict(a.rules or {}))) for a in owners])
+        rules, whose = strictest(
+            [(a.party, DisclosureRules.from_value(cast("canonical.Value", a.rules))) for a in owners]
+        )
         physical = PhysicalPlan(
             logical=plan,
             rules=rules,
@@ -493,7 +495,7 @@ class Sessions:
             compute=self._compute_parties(),
             data_versions={answer.party: dict(answer.data_versions or {}) for answer in owners},
         )
-        return Explanation(physical, refusals, tuple(sorted(whose.items())))
+        return Explanation(physical, refusals, whose)
 
     # ------------------------------------------------------------------------------------------ the run
 
@@ -511,9 +513,10 @@ class Sessions:
             sealed = b""
         else:
             observer.state("verified")
+            attempt.opening_sent = True
             sealed = self._seal(run, payload).to_bytes()
         with trio.CancelScope(shield=True):
-            await self._journal.recorded(run.session, run.content(), sealed)
+            await self._journal.recorded(run.request, run.session, run.plan, sealed or None)
             attempt.irrevocable = True
             attempt.recorded.add(self._me)
             observer.state("recorded")
@@ -531,7 +534,7 @@ class Sessions:
         except trio.Cancelled:
             with trio.CancelScope(shield=True):
                 silent = ", ".join(str(party) for party in sorted(attempt.waiting_for))
-                await self._journal.closed(run.session, "withheld", {"silent": [int(p) for p in attempt.waiting_for]})
+                await self._journal.withheld(run.session, ResultWithheld.code)
             attempt.failure = ResultWithheld(
                 f"recorded and debited, but not released: parties {silent} did not acknowledge before the deadline"
             )
@@ -546,7 +549,7 @@ class Sessions:
             parties = frozenset(run.plan.compute)
             await attempt.wait(parties, lambda: set(attempt.releases), "waiting for the sealed releases")
         assert self._nursery is not None
-        self._nursery.start_soon(self._journal.closed, run.session, "released", {})
+        self._nursery.start_soon(self._journal.released, run.session, run.participants)
         return tuple(attempt.releases[party] for party in run.plan.compute if party in attempt.releases)
 
     async def _roles(self, run: _Run, observer: Observer) -> bytes | None:
@@ -572,8 +575,11 @@ class Sessions:
         )
         observer.progress(1, 2, "local part done")
         index = plan.owners.index(self._me)
-        await Program(plan).run_input(input_context(index, transport, self._settings.entropy), answer)
-        run.spent[Role("input", index)] = (transport.rounds, transport.bytes_sent)
+        context = input_context(
+            index, transport, self._settings.entropy, session=run.session, parties=run.places
+        )
+        await run.program.run_input(context, answer)
+        run.spent[Role("input", index)] = (context.rounds, context.bytes_sent)
 
     async def _compute(self, run: _Run, transport: Transport) -> bytes:
         """The compute role: keys, confirmation, the oblivious program; the shares to be sealed."""
@@ -582,9 +588,12 @@ class Sessions:
             index, run.session, run.plan.compute, run.drawn, run.attempt.secrets, self._network.channel_hash
         )
         await keys.confirm(transport)
-        context = compute_context(index, transport, Prss(keys.own, keys.following), run.session)
-        payload = await Program(run.plan).run_compute(context)
-        run.spent[Role("compute", index)] = (transport.rounds, transport.bytes_sent)
+        context = compute_context(
+            index, transport, Prss(keys.own, keys.following), run.plan.security, session=run.session, parties=run.places
+        )
+        payload = await run.program.run_compute(context)
+        spent = CONFIRM_COST
+        run.spent[Role("compute", index)] = (context.rounds + spent.rounds, context.bytes_sent + spent.compute[index])
         return payload
 
     def _seal(self, run: _Run, payload: bytes) -> ReleaseEnvelope:
@@ -624,14 +633,13 @@ class Sessions:
             if attempt is not None and party in attempt.waiting_for:
                 attempt.fail(error)
 
-    async def _note_refusal(
-        self, attempt: _Attempt, request: SignedRequest, answers: tuple[Answer, ...] | list[Answer]
-    ) -> None:
-        if attempt.dry_run:
+    async def _note_refusal(self, attempt: _Attempt, request: SignedRequest, answers: Sequence[Answer]) -> None:
+        """On the record, if it was really asked: a stranger's words are logged, not kept."""
+        if attempt.dry_run or not attempt.authentic:
             return
-        reasons = [[int(r.party), r.rule, r.subject, r.message] for a in answers for r in a.refusals]
-        failures = [[int(a.party), a.failure_code, a.failure_message] for a in answers if a.verdict == "fail"]
-        await self._journal.refused(request, {"reasons": reasons, "failures": failures, "attempt": attempt.id})
+        reasons = [reason for answer in answers for reason in answer.refusals]
+        reasons += [Refusal(a.party, a.failure_code, "", a.failure_message) for a in answers if a.verdict == "fail"]
+        await self._journal.refused(request, tuple(reasons))
 
     async def _answer_failure(self, attempt: _Attempt, error: MpcdError) -> None:
         """Tell all that this party cannot even look at the proposal."""
@@ -640,7 +648,7 @@ class Sessions:
     async def _tell_abort(self, attempt: _Attempt, error: MpcdError) -> None:
         code, text = agreement.failure_of(error)
         message: Message = {"type": messages.ABORT, "attempt": attempt.id, "code": code, "message": text}
-        with trio.move_on_after(limits.ABORT_SECONDS_MAX, shield=True):
+        with trio.CancelScope(deadline=trio.current_time() + limits.ABORT_SECONDS_MAX, shield=True):
             for party in self._others():
                 await self._send_or_note(party, message)
 
@@ -648,7 +656,7 @@ class Sessions:
         if run.attempt.irrevocable:
             return
         self._log("session_aborted", session=run.session.hex(), code=error.code, reason=str(error))
-        await self._journal.closed(run.session, "aborted", {"code": error.code, "step": run.attempt.doing})
+        await self._journal.aborted(run.session, error.code, refund=not run.attempt.opening_sent)
 
     def _reported(self, party: PartyId, message: Message) -> MpcdError:
         """A peer's abort as our own error: its class by its code, its words after its name."""

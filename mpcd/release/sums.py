@@ -34,7 +34,8 @@ class Term:
 
 def sum_width(number_width: int, numbers_max: int) -> int:
     """Bits W with 2^W above any sum of so many numbers."""
-    return (numbers_max * (2**number_width - 1)).bit_length()
+    largest: int = numbers_max * ((1 << number_width) - 1)
+    return largest.bit_length()
 
 
 def _constant(value: int, width: int, count: int, index: int) -> Planes:

@@ -10,6 +10,8 @@ from datetime import date
 from typing import Protocol
 
 from mpcd.compile.program import LocalCells
+from mpcd.compile.physical import PhysicalPlan
+from mpcd.errors import Refusal
 from mpcd.identity.request import SignedRequest
 from mpcd.ids import PartyId, Role, SessionId
 from mpcd.plan.ir import LogicalPlan
@@ -69,26 +71,26 @@ class EnginePort(Protocol):
 class Journal(Protocol):
     """Durable state; every method is one transaction, done when it returns."""
 
-    async def refused(self, request: SignedRequest, content: Mapping[str, object]) -> None:
-        """Entry: asked and refused (or failed before agreement); burns the nonce."""
+    async def refused(self, request: SignedRequest, reasons: tuple[Refusal, ...]) -> None:
+        """Asked and refused; burns the nonce, so that the request cannot be tried again here."""
         ...
 
-    async def agreed(self, request: SignedRequest, session: SessionId, content: Mapping[str, object]) -> None:
+    async def agreed(self, request: SignedRequest, session: SessionId, plan: PhysicalPlan) -> None:
         """First commit: entry, nonce, session row, debit; raises `RequestInvalid` for a replay."""
         ...
 
-    async def recorded(self, session: SessionId, content: Mapping[str, object], sealed: bytes) -> None:
-        """Second commit: entry and sealed release bytes together (empty for an owner that does not compute)."""
+    async def recorded(self, request: SignedRequest, session: SessionId, plan: PhysicalPlan, sealed: bytes | None) -> None:
+        """Second commit: entry and sealed release bytes together (None for an owner that does not compute)."""
         ...
 
-    async def closed(self, session: SessionId, kind: str, content: Mapping[str, object]) -> None:
-        """The end: `released`, `aborted` or `withheld`."""
+    async def released(self, session: SessionId, parties: frozenset[PartyId]) -> None:
+        """Every participant acknowledged; the sealed bytes may leave."""
         ...
 
-    async def seen(self, request: SignedRequest) -> bool:
-        """Whether this party has already decided on the request's nonce."""
+    async def aborted(self, session: SessionId, code: str, *, refund: bool) -> None:
+        """Ended before it was recorded."""
         ...
 
-    async def sealed(self, session: SessionId) -> bytes | None:
-        """The recorded bytes, always the same."""
+    async def withheld(self, session: SessionId, code: str) -> None:
+        """Recorded and debited, not released."""
         ...

@@ -1,0 +1,316 @@
+"""What the local API asks of the daemon, answered (layer 13); implements `api.backend.Backend`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
+
+import trio
+
+from mpcd import __version__
+from mpcd.api.jobs import Job, JobBook
+from mpcd.api.types import Caller, EventBatch, JobResult, Map, NodeInfo
+from mpcd.canonical import Value
+from mpcd.compile import explain
+from mpcd.compile.program import Program
+from mpcd.daemon.sessions import Explanation, Outcome
+from mpcd.errors import ConfigurationInvalid, MpcdError, NotFound, Refusal, RequestInvalid
+from mpcd.field import kernels
+from mpcd.governance import entries
+from mpcd.governance.policy import visible_tables
+from mpcd.identity import IdentityError, VerifyKey
+from mpcd.identity.request import SignedRequest
+from mpcd.ids import DataVersion
+from mpcd.roster import Table
+from mpcd.session.keys import CONFIRM_COST
+from mpcd.sources import import_table, snapshot
+from mpcd.sources.tables import TableSource
+
+if TYPE_CHECKING:
+    from mpcd.daemon.node import Node
+
+SECURITY: Final = "semi-honest"
+
+
+class NodeBackend:
+    """The daemon, as its local callers see it."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._jobs = JobBook(time.time)
+
+    def node_info(self) -> NodeInfo:
+        """See `Backend`."""
+        node = self._node
+        roster = node.roster
+        return NodeInfo(
+            version=__version__,
+            party=node.config.party,
+            party_name=roster.party(node.config.party).name,
+            consortium=roster.consortium,
+            roster_version=roster.version,
+            roster_hash=node.roster_hash,
+            security=SECURITY,
+            state="draining" if node.sessions.draining else "running",
+        )
+
+    # ------------------------------------------------------------------------------------------ analysts
+
+    async def describe(self, caller: Caller, analyst: str | None) -> Map:  # noqa: ARG002  # the analyst's key decides
+        """See `Backend`; column uses are those of this owner's own policy for that analyst."""
+        node = self._node
+        roster = node.roster
+        parties: list[Value] = [
+            {"id": int(party.id), "name": party.name, "roles": list(party.roles)} for party in roster.parties
+        ]
+        visible = self._visible(analyst)
+        return {
+            "consortium": roster.consortium,
+            "roster_version": roster.version,
+            "parties": parties,
+            "tables": [_describe_table(table, visible[table.name]) for table in roster.tables if table.name in visible],
+        }
+
+    def _visible(self, analyst: str | None) -> Mapping[str, Mapping[str, Sequence[str]]]:
+        """Columns and uses by table: what exists for that analyst; without one, the roster and no uses."""
+        if analyst is None:
+            return {table.name: {column.name: () for column in table.columns} for table in self._node.roster.tables}
+        try:
+            key = VerifyKey.from_text(analyst)
+        except IdentityError as error:
+            raise RequestInvalid(f"the analyst's key cannot be read: {error}") from error
+        node = self._node
+        return visible_tables(node.policy.policy, key)
+
+    async def explain(self, caller: Caller, signed_request: bytes) -> Map:  # noqa: ARG002  # the signature decides
+        """See `Backend`; asks all parties, so the refusals are everybody's."""
+        explanation = await self._node.sessions.explain(SignedRequest.from_bytes(signed_request))
+        return self._explained(explanation)
+
+    def _explained(self, explanation: Explanation) -> Map:
+        plan = explanation.plan
+        cost = CONFIRM_COST + Program(plan).cost()
+        return {
+            "plan_hash": plan.hash,
+            "columns": [output.name for output in plan.logical.shape.outputs],
+            "cells": plan.cell_count,
+            "uses": {name: _list(sorted(verbs)) for name, verbs in sorted(plan.logical.uses.items())},
+            "opened": _list(explain.opened(plan, self._node.roster)),
+            "rules": _list(explain.rules(plan, explanation.rules_of)),
+            "rounds": cost.rounds,
+            "bytes_sent": {"compute": max(cost.compute), "input": cost.input},
+            "security": plan.security,
+            "refusals": [_refusal_map(refusal) for refusal in explanation.refusals],
+        }
+
+    async def submit(self, caller: Caller, signed_request: bytes, idempotency_key: str) -> str:
+        """See `Backend`."""
+        request = SignedRequest.from_bytes(signed_request)
+        job, new = self._jobs.open(caller, request.digest(), idempotency_key)
+        if new:
+            self._node.spawn(self._conduct, request, job)
+        return job.name
+
+    async def _conduct(self, request: SignedRequest, job: Job) -> None:
+        async with trio.open_nursery() as nursery:
+            try:
+                outcome = await self._node.sessions.submit(
+                    request, job, lambda attempt: nursery.start_soon(self._watch_cancel, job, attempt)
+                )
+                job.finish(self._job_result(outcome))
+            except MpcdError as error:
+                job.fail(error, "refused" if error.code == "mpc.Refused" else "aborted")
+            finally:
+                nursery.cancel_scope.cancel()
+
+    async def _watch_cancel(self, job: Job, attempt: object) -> None:
+        await job.cancel_requested.wait()
+        self._node.sessions.cancel(attempt)  # type: ignore[arg-type]  # what `register` was given
+
+    def _job_result(self, outcome: Outcome) -> JobResult:
+        plan = outcome.plan
+        cost = CONFIRM_COST + Program(plan).cost()
+        facts: Map = cast("Map", dict(outcome.facts))
+        facts["predicted"] = {"rounds": cost.rounds, "compute": list(cost.compute), "input": cost.input}
+        facts["opened"] = _list(explain.opened(plan, self._node.roster))
+        return JobResult(plan.encoded, outcome.releases, facts)
+
+    async def watch(self, caller: Caller, job: str, from_seq: int) -> EventBatch:
+        """See `Backend`."""
+        return await self._jobs.get(caller, job).wait(from_seq)
+
+    async def cancel(self, caller: Caller, job: str) -> None:
+        """See `Backend`."""
+        self._jobs.cancel(caller, job)
+
+    async def result(self, caller: Caller, job: str) -> JobResult:
+        """See `Backend`; the same sealed bytes as often as they are asked for."""
+        return self._jobs.get(caller, job).result()
+
+    async def status(self, caller: Caller) -> Map:  # noqa: ARG002  # nothing here is anybody's secret
+        """See `Backend`."""
+        statuses = self._node.mesh.statuses()
+        return {
+            "state": "draining" if self._node.sessions.draining else "running",
+            "security": SECURITY,
+            "kernel": kernels.active(),
+            "uptime_seconds": time.time() - self._node.started,
+            "peers_connected": sum(status.connected for status in statuses),
+            "peers_total": len(statuses),
+            "jobs_running": self._node.sessions.running_count,
+        }
+
+    # ------------------------------------------------------------------------------------------ administrators
+
+    async def peers(self) -> list[Map]:
+        """See `Backend`."""
+        return [
+            {
+                "party": int(status.party),
+                "name": status.name,
+                "state": "connected" if status.connected else "away",
+                "address": "dialled by us" if status.we_dialled else "dials us",
+                "since_seconds": status.connected_since,
+                "detail": status.roster_difference or status.last_failure,
+                "channel": status.channel,
+                "wire_bytes_sent": status.wire_bytes_sent,
+                "wire_bytes_received": status.wire_bytes_received,
+            }
+            for status in self._node.mesh.statuses()
+        ]
+
+    async def ledger_verify(self) -> Map:
+        """See `Backend`."""
+        report = await self._node.journal.run(self._node.store.verify_ledger)
+        return {"entries": report.head.count, "head": report.head.hash, "erased": report.erased, "valid": True}
+
+    async def ledger_entries(self, from_seq: int, count: int) -> list[Map]:
+        """See `Backend`."""
+        rows = await self._node.journal.run(partial(self._node.store.ledger_entries, from_seq, count))
+        return [
+            {
+                "seq": row.sequence,
+                "at": row.time_milliseconds / 1000,
+                "kind": row.kind,
+                "hash": row.hash,
+                "session": row.session,
+                "content": row.content,
+            }
+            for row in rows
+        ]
+
+    async def table_list(self) -> list[Map]:
+        """See `Backend`."""
+        return [self._table_map(name) for name in self._node.data.own_tables]
+
+    def _table_map(self, name: str) -> Map:
+        directory = self._node.config.snapshots
+        known = snapshot.versions(directory, name)
+        current = snapshot.current(directory, name)
+        return {
+            "name": name,
+            "state": "published" if current is not None else "imported" if known else "absent",
+            "rows": None if current is None else current.rows,
+            "data_version": None if current is None else str(current.version),
+            "published": current is not None,
+            "versions": [str(manifest.version) for manifest in known],
+        }
+
+    def _own_table(self, name: str) -> Table:
+        if name not in self._node.data.own_tables:
+            raise NotFound(f"this party gives no table named {name}; the roster lists: {self._node.data.own_tables}")
+        return self._node.roster.table(name)
+
+    async def table_import(self, table: str, paths: Sequence[str]) -> Map:
+        """See `Backend`."""
+        definition = self._own_table(table)
+        source = self._node.config.tables.get(table)
+        if paths:
+            source = replace(source or TableSource(()), paths=tuple(Path(path) for path in paths))
+        if source is None:
+            raise ConfigurationInvalid(
+                f"nothing says where table {table} comes from: name its files, or add [tables.{table}]",
+                path=str(self._node.config.path),
+            )
+        report = await trio.to_thread.run_sync(import_table, definition, source, self._node.config.snapshots)
+        return {
+            "table": table,
+            "rows": report.rows,
+            "data_version": str(report.version),
+            "columns": len(definition.columns),
+            "notes": list(report.notes),
+        }
+
+    async def table_publish(self, table: str, data_version: str | None) -> Map:
+        """See `Backend`."""
+        definition = self._own_table(table)
+        directory = self._node.config.snapshots
+        version = data_version or self._newest(table)
+        manifest = await trio.to_thread.run_sync(snapshot.publish, directory, definition, DataVersion(version))
+        await self._node.data.open()
+        await self._node.journal.entry(entries.published(table, manifest.version, manifest.rows))
+        return self._table_map(table)
+
+    def _newest(self, table: str) -> str:
+        directory = self._node.config.snapshots
+        known = snapshot.versions(directory, table)
+        if not known:
+            raise NotFound(f"table {table} has no imported version; run `mpcctl table import {table}` first")
+        paths = {
+            str(manifest.version): snapshot.snapshot_path(directory, table, manifest.version) for manifest in known
+        }
+        return max(paths, key=lambda version: paths[version].stat().st_mtime_ns)
+
+    async def reload(self) -> Map:
+        """See `Backend`."""
+        await self._node.reload()
+        return {"policy": self._node.policy.digest()}
+
+    async def drain(self) -> Map:
+        """See `Backend`."""
+        self._node.sessions.draining = True
+        return {"jobs_running": self._node.sessions.running_count}
+
+
+def _refusal_map(refusal: Refusal) -> Map:
+    return {
+        "party": int(refusal.party),
+        "rule": refusal.rule,
+        "subject": refusal.subject,
+        "message": refusal.message,
+    }
+
+
+
+
+def _describe_table(table: Table, uses: Mapping[str, Sequence[str]]) -> Map:
+    columns: list[Value] = [
+        {
+            "name": column.name,
+            "type": column.type,
+            "unit": column.unit,
+            "decimals": column.decimals,
+            "levels": _list(column.levels),
+            "bounds": None if column.type in {"dictionary", "person_id", "boolean"} else _list(column.bounds),
+            "nullable": column.may_be_null,
+            "uses": _list(uses[column.name]),
+        }
+        for column in table.columns
+        if column.name in uses
+    ]
+    return {
+        "name": table.name,
+        "owners": [int(owner) for owner in table.owners],
+        "rows_max": table.rows_max,
+        "persons_disjoint": table.persons_disjoint,
+        "rows_disjoint": table.rows_disjoint,
+        "columns": columns,
+    }
+
+
+def _list(items: Iterable[Value]) -> list[Value]:
+    return list(items)

@@ -1,0 +1,99 @@
+"""The store as sessions see it: asynchronous, in one worker thread, with this daemon's clock (layer 13)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import trio
+
+from mpcd import canonical
+from mpcd.compile.physical import PhysicalPlan
+from mpcd.errors import Refusal, RequestInvalid
+from mpcd.governance import entries
+from mpcd.identity.request import SignedRequest
+from mpcd.ids import DataVersion, PartyId, SessionId
+from mpcd.store.store import NonceUse, Store
+
+T = TypeVar("T")
+
+
+class StoreJournal:
+    """Implements `session.ports.Journal` and gives the daemon the same way to the store for everything else."""
+
+    def __init__(
+        self, store: Store, me: PartyId, utc_seconds: Callable[[], float], policy_digest: Callable[[], bytes]
+    ) -> None:
+        self._store = store
+        self._me = me
+        self._utc_seconds = utc_seconds
+        self._policy_digest = policy_digest
+        self._limiter = trio.CapacityLimiter(1)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Do `work` on the store in its thread; never abandoned half-way."""
+        return await trio.to_thread.run_sync(work, limiter=self._limiter)
+
+    async def entry(self, entry: entries.LedgerEntry) -> None:
+        """Put an entry on the record that belongs to no session."""
+        await self.run(partial(self._store.commit_entry, entry, now=self._utc_seconds()))
+
+    async def refused(self, request: SignedRequest, reasons: tuple[Refusal, ...]) -> None:
+        """See `session.ports.Journal`; a request that was refused before stays refused once."""
+        entry = entries.refused(request.to_bytes(), request.digest(), reasons)
+        commit = partial(self._store.commit_refused, entry, now=self._utc_seconds(), burn=_nonce(request))
+        try:
+            await self.run(commit)
+        except RequestInvalid:
+            await self.run(partial(self._store.commit_refused, entry, now=self._utc_seconds()))
+
+    async def agreed(self, request: SignedRequest, session: SessionId, plan: PhysicalPlan) -> None:
+        """See `session.ports.Journal`."""
+        versions = {table: DataVersion(version) for table, version in plan.data_versions.get(self._me, {}).items()}
+        entry = entries.agreed(
+            request.to_bytes(),
+            request.digest(),
+            plan.hash,
+            parties=sorted({*plan.owners, *plan.compute}),
+            policy_digest=self._policy_digest(),
+            rules=plan.rules,
+            data_versions=versions,
+        )
+        await self.run(
+            partial(
+                self._store.commit_agreed,
+                session,
+                entry,
+                now=self._utc_seconds(),
+                burn=_nonce(request),
+                request_digest=request.digest(),
+                plan_hash=plan.hash,
+            )
+        )
+
+    async def recorded(self, request: SignedRequest, session: SessionId, plan: PhysicalPlan, sealed: bytes | None) -> None:
+        """See `session.ports.Journal`."""
+        digest = None if sealed is None else canonical.digest_bytes("sealed", sealed)
+        opened = [output.name for output in plan.logical.shape.outputs]
+        entry = entries.recorded(request.digest(), plan.hash, released_digest=digest, opened=opened)
+        await self.run(partial(self._store.commit_recorded, session, entry, sealed, now=self._utc_seconds()))
+
+    async def released(self, session: SessionId, parties: frozenset[PartyId]) -> None:
+        """See `session.ports.Journal`."""
+        entry = entries.released(sorted(parties))
+        await self.run(partial(self._store.commit_released, session, entry, now=self._utc_seconds()))
+
+    async def aborted(self, session: SessionId, code: str, *, refund: bool) -> None:
+        """See `session.ports.Journal`."""
+        entry = entries.aborted(code, refunded=refund)
+        await self.run(partial(self._store.commit_aborted, session, entry, now=self._utc_seconds(), refund=refund))
+
+    async def withheld(self, session: SessionId, code: str) -> None:
+        """See `session.ports.Journal`."""
+        await self.run(partial(self._store.commit_withheld, session, entries.withheld(code), now=self._utc_seconds()))
+
+
+def _nonce(request: SignedRequest) -> NonceUse:
+    inner = request.request
+    return NonceUse(inner.analyst.raw, inner.nonce, inner.expires_at)

@@ -1,0 +1,330 @@
+"""One running daemon: everything below wired together, started in order, and stopped in the reverse (layer 13).
+
+    keys, roster, policy --> store (settles what the last stop cut off) --> planner and engine children --> mesh --> sessions --> API sockets --> ready
+
+SIGTERM and SIGINT stop: no new requests, channels say goodbye, children die with us.  SIGHUP reads roster-independent files again (the policy);
+a file that is wrong leaves the old one in force and says why.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import structlog
+import trio
+
+from mpcd import __version__, limits
+from mpcd.api import sockets
+from mpcd.api.server import ApiServer, SocketKind
+from mpcd.canonical import digest_bytes
+from mpcd.compile.program import LocalCells
+from mpcd.daemon import rosterfile
+from mpcd.daemon.backend import NodeBackend
+from mpcd.daemon.check import load_policy
+from mpcd.daemon.config import Config
+from mpcd.daemon.journal import StoreJournal
+from mpcd.daemon.notify import Notifier
+from mpcd.daemon.sessions import Sessions, Settings
+from mpcd.errors import ConfigurationInvalid, DataInvalid, EngineFailed, MpcdError, Refusal
+from mpcd.governance import entries
+from mpcd.governance.disclosure import DisclosureRules
+from mpcd.governance.policy import PlanFacts, Policy, decide
+from mpcd.identity import ChannelKey, SigningKey
+from mpcd.identity.keys import ChannelPublicKey
+from mpcd.identity.request import SignedRequest
+from mpcd.ids import PartyId, Role, SessionId
+from mpcd.net import LocalIdentity, Mesh, PeerConfig
+from mpcd.net.events import Event
+from mpcd.net.links import SessionLinks
+from mpcd.plan.ir import LogicalPlan
+from mpcd.roster import Roster
+from mpcd.session import messages
+from mpcd.sources.engine import DuckdbEngine, EngineSettings
+from mpcd.sources.planner import Planner
+from mpcd.sources.snapshot import DataSet
+from mpcd.store.store import Store
+from mpcd.wire.control import Message
+
+SECURITY: Final = "semi-honest"
+
+
+class LivePolicy:
+    """This owner's policy as it stands now; implements `sessions.Owner`."""
+
+    def __init__(self, config: Config, me: PartyId) -> None:
+        self._path = config.policy
+        self._me = me
+        self.policy: Policy = load_policy(self._path)
+        self._digest = self._read_digest()
+
+    def _read_digest(self) -> bytes:
+        return digest_bytes("policy", self._path.read_bytes())
+
+    def digest(self) -> bytes:
+        """Digest of the file in force."""
+        return self._digest
+
+    def reload(self) -> bool:
+        """Read the file again; True if it changed.  A wrong file raises and leaves the old policy in force."""
+        policy = load_policy(self._path)
+        digest = self._read_digest()
+        changed = digest != self._digest
+        self.policy, self._digest = policy, digest
+        return changed
+
+    def refusals(self, request: SignedRequest, plan: LogicalPlan) -> tuple[Refusal, ...]:
+        """See `sessions.Owner`."""
+        facts = PlanFacts(
+            analyst=request.request.analyst,
+            tables=tuple(sorted({source.table for source in plan.sources})),
+            uses=plan.uses,
+            purpose=request.request.purpose,
+            security=SECURITY,
+        )
+        return decide(self.policy, facts, self._me)
+
+    def rules(self) -> DisclosureRules:
+        """See `sessions.Owner`."""
+        return self.policy.disclosure
+
+
+class RosterPlanner:
+    """The planner child with this daemon's roster; implements `session.ports.PlannerPort`."""
+
+    def __init__(self, planner: Planner, roster: Roster) -> None:
+        self._planner = planner
+        self._roster = roster
+
+    async def plan(self, sql: str, as_of: dt.date) -> LogicalPlan:
+        """See `session.ports.PlannerPort`."""
+        return await self._planner.plan(sql, self._roster, as_of)
+
+
+class LocalData:
+    """The published snapshots and the engine over them; implements `session.ports.EnginePort`."""
+
+    def __init__(self, config: Config, roster: Roster, engine: DuckdbEngine) -> None:
+        self._config = config
+        self._roster = roster
+        self.engine = engine
+        self.data = DataSet({}, {})
+
+    @property
+    def own_tables(self) -> list[str]:
+        """Names of the tables to which this party gives rows."""
+        return [table.name for table in self._roster.tables if self._config.party in table.owners]
+
+    async def open(self) -> None:
+        """Look which versions are published and answer from them from now on."""
+        data = DataSet.published(self._config.snapshots, self.own_tables)
+        if data.manifests:
+            await self.engine.open(data, self._roster)
+        self.data = data
+
+    def data_versions(self, tables: tuple[str, ...]) -> dict[str, str]:
+        """See `session.ports.EnginePort`."""
+        versions = {}
+        for table in sorted(set(tables)):
+            manifest = self.data.manifests.get(table)
+            if manifest is None:
+                raise DataInvalid(f"table {table} is not published here; its operator must import and publish it")
+            versions[table] = str(manifest.version)
+        return versions
+
+    async def aggregate(self, plan: LogicalPlan, versions: Mapping[str, str], deadline_seconds: float) -> LocalCells:
+        """See `session.ports.EnginePort`; a publication between agreement and answer fails the session."""
+        tables = tuple(source.table for source in plan.sources)
+        answer = None
+        if self.data_versions(tables) == dict(versions):
+            answer = await self.engine.aggregate(plan, trio.current_time() + deadline_seconds)
+        if answer is None or self.data_versions(tables) != dict(versions):
+            raise EngineFailed("a new data version was published while this session was prepared; ask again")
+        return answer
+
+
+class SessionNetwork:
+    """The mesh as sessions see it; implements `session.ports.Network`."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self._mesh = mesh
+
+    def session(self, session_id: SessionId, places: Mapping[Role, PartyId]) -> SessionLinks:
+        """See `session.ports.Network`; a round may take as long as an owner's query."""
+        patience = limits.ENGINE_SECONDS_MAX + limits.ROUND_SECONDS_MAX
+        return self._mesh.session(session_id, places, round_seconds=patience)
+
+    def channel_hash(self, party: PartyId) -> bytes:
+        """See `session.ports.Network`."""
+        return self._mesh.channel_hash(party)
+
+    async def send_control(self, party: PartyId, message: dict[str, object]) -> None:
+        """See `session.ports.Network`."""
+        await self._mesh.send_control(party, message)
+
+
+class Node:
+    """The parts of one daemon; `run` holds them alive."""
+
+    def __init__(self, config: Config, notifier: Notifier) -> None:
+        self.config = config
+        self.notifier = notifier
+        self.log = structlog.get_logger()
+        self.roster = rosterfile.load(config.roster)
+        self.roster_hash = self.roster.hash()
+        self.policy = LivePolicy(config, config.party)
+        self.store = Store.open(config.state)
+        self.journal = StoreJournal(self.store, config.party, time.time, self.policy.digest)
+        self.planner = Planner()
+        self.engine = DuckdbEngine(
+            EngineSettings(memory_bytes=config.engine.memory_bytes, threads=config.engine.threads)
+        )
+        self.data = LocalData(config, self.roster, self.engine)
+        self.mesh = self._make_mesh(config.channel_key.channel_key())
+        self.sessions = self._make_sessions(config.signing_key.signing_key())
+        self.started = time.time()
+        self.stopping = trio.Event()
+        self._nursery: trio.Nursery | None = None
+
+    def _make_mesh(self, key: ChannelKey) -> Mesh:
+        config, roster = self.config, self.roster
+        listed = roster.party(config.party).channel_key
+        if listed != str(key.public):
+            raise ConfigurationInvalid("the roster lists another channel key for this party", path=str(config.roster))
+        peers = {}
+        for party in roster.parties:
+            if party.id == config.party:
+                continue
+            entry = config.peers.get(party.id)
+            peers[party.id] = PeerConfig(
+                name=party.name,
+                public_key=ChannelPublicKey.from_text(party.channel_key).raw,
+                psk=entry.psk.psk() if entry is not None and entry.psk is not None else None,
+                address=entry.address if entry is not None else None,
+            )
+        identity = LocalIdentity(config.party, key.expose_private_bytes())
+        return Mesh(
+            identity, peers, config.listen, roster.consortium, roster.version, self.roster_hash, self._network_event
+        )
+
+    def _make_sessions(self, key: SigningKey) -> Sessions:
+        settings = Settings(
+            me=self.config.party,
+            roster=self.roster,
+            roster_hash=self.roster_hash,
+            signing_key=key,
+            entropy=os.urandom,
+            utc_seconds=time.time,
+        )
+        planner = RosterPlanner(self.planner, self.roster)
+        return Sessions(
+            settings, SessionNetwork(self.mesh), planner, self.data, self.policy, self.journal, self._session_event
+        )
+
+    # ------------------------------------------------------------------------------------------ running
+
+    async def run(self) -> None:
+        """Start, serve until asked to stop, and stop."""
+        try:
+            async with trio.open_nursery() as nursery:
+                await self._start(nursery)
+                self.notifier.ready(f"party {self.config.party} serving, {SECURITY}")
+                self.log.info("ready", party=int(self.config.party), version=__version__, security=SECURITY)
+                await self.stopping.wait()
+                self.notifier.stopping()
+                self.log.info("stopping")
+                self.sessions.draining = True
+                nursery.cancel_scope.cancel()
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + limits.STOP_SECONDS_MAX):
+                await self.engine.close()
+                await self.planner.close()
+            self.store.close()
+
+    def spawn(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        """Start a task that lives as long as the daemon."""
+        assert self._nursery is not None
+        self._nursery.start_soon(work, *arguments)
+
+    async def _start(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        report = self.store.sessions_at_start(now=time.time())
+        await self.journal.entry(
+            entries.started(__version__, sessions_aborted=len(report.aborted), sessions_recorded=len(report.recorded))
+        )
+        await self.journal.entry(entries.roster_loaded(self.roster.version, self.roster_hash))
+        await self.journal.entry(entries.policy_loaded(self.policy.digest()))
+        await self.data.open()
+        await nursery.start(self.planner.run)
+        if self.data.data.manifests:
+            await nursery.start(self.engine.run)
+        await nursery.start(self.sessions.run)
+        self.mesh.control_handler = self._control
+        await nursery.start(self.mesh.run)
+        nursery.start_soon(self._signals)
+        backend = NodeBackend(self)
+        for kind, listener in self._listeners().items():
+            server = ApiServer(backend, kind, self.config.sockets.admin_uids)
+            await nursery.start(server.serve, listener)
+        nursery.start_soon(self.notifier.feed_watchdog, self._healthy)
+
+    def _listeners(self) -> dict[SocketKind, socket.socket]:
+        passed = sockets.inherited(os.environ, os.getpid())
+        places: dict[SocketKind, Path] = {
+            "api": self.config.sockets.api,
+            "admin": self.config.sockets.admin,
+        }
+        return {kind: passed.get(kind) or sockets.listen(path) for kind, path in places.items()}
+
+    async def _healthy(self) -> bool:
+        """The loop runs (we are in it) and the store can be read."""
+        await self.journal.run(self.store.head)
+        return True
+
+    async def _signals(self) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
+            async for number in received:
+                if number != signal.SIGHUP:
+                    self.stopping.set()
+                    continue
+                try:
+                    await self.reload()
+                except MpcdError as error:
+                    self.log.error("reload_refused", code=error.code, reason=str(error))
+
+    async def reload(self) -> None:
+        """Read the policy and the published data versions again; raises and keeps the old ones if a file is wrong."""
+        self.notifier.reloading()
+        try:
+            if self.policy.reload():
+                await self.journal.entry(entries.policy_loaded(self.policy.digest()))
+            await self.data.open()
+        finally:
+            self.notifier.ready(f"party {self.config.party} serving, {SECURITY}")
+        self.log.info("reloaded")
+
+    # ------------------------------------------------------------------------------------------ events
+
+    async def _control(self, party: PartyId, _channel: bytes, message: Message) -> None:
+        await self.sessions.receive(party, dict(message))
+
+    def _network_event(self, event: Event) -> None:
+        party = None if event.party is None else int(event.party)
+        self.log.info(event.name, party=party, reason=event.message)
+        if event.name == "channel-lost" and event.party is not None:
+            self.sessions.lost(event.party)
+
+    def _session_event(self, event: str, **fields: object) -> None:
+        self.log.info(event, **fields)
+
+
+def main(config: Config, notifier: Notifier) -> None:
+    """Run the daemon of `config` until it is told to stop."""
+    node = Node(config, notifier)
+    trio.run(node.run, strict_exception_groups=True)
