@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 
-import numpy as np
 import pytest
 
 from mpcd.field import FP, kernels
@@ -48,9 +47,8 @@ def test_other_threads_run_during_a_kernel() -> None:
         running.wait()
         for _ in range(5):
             before = ticks[0]
-            result = FP.matmul(a, a)
+            assert FP.matmul(a, a).shape == (side, side)
             during.append(ticks[0] - before)
         stop.set()
         thread.join()
-    assert np.shape(result) == (side, side)
     assert max(during) > 100

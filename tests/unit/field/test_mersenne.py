@@ -41,6 +41,9 @@ class Source:
     def vectors(self, number: int, count: int) -> list[Vector]:
         return [self.vector(count) for _ in range(number)]
 
+    def factors(self, count: int) -> tuple[Vector, Vector, Vector, Vector]:
+        return self.vector(count), self.vector(count), self.vector(count), self.vector(count)
+
     def matrix(self, rows: int, columns: int) -> Vector:
         shape = (rows, columns) if self.field is FP else (rows, columns, 2)
         return self.vector(rows * columns).reshape(shape)
@@ -127,7 +130,7 @@ def test_sample_ignores_the_bits_above_the_field(high_bits: int) -> None:
 @given(count=COUNTS, seed=SEEDS)
 def test_masked_product(field: MersenneField, reference: ReferenceField, count: int, seed: int) -> None:
     source = Source(field, seed)
-    factors, words = source.vectors(4, count), [source.words(count) for _ in range(2)]
+    factors, words = source.factors(count), (source.words(count), source.words(count))
     got, rejected = field.mul_masked(*factors, *words)
     expected, expected_rejected = reference.mul_masked(*factors, *words)
     assert same(got, expected)
@@ -143,7 +146,7 @@ def test_masked_inner_products(
     field: MersenneField, reference: ReferenceField, groups: int, length: int, seed: int
 ) -> None:
     source = Source(field, seed)
-    factors, words = source.vectors(4, groups * length), [source.words(groups) for _ in range(2)]
+    factors, words = source.factors(groups * length), (source.words(groups), source.words(groups))
     got, rejected = field.dot_masked(*factors, *words, length)
     expected, expected_rejected = reference.dot_masked(*factors, *words, length)
     assert same(got, expected)
@@ -313,10 +316,10 @@ def test_wrong_shapes_are_refused_before_they_reach_c(field: MersenneField) -> N
     with pytest.raises(ValueError, match="groups of"):
         field.dot_masked(a, a, a, a, words, words, 2)
     with pytest.raises(ValueError, match="uint64"):
-        field.neg(a.astype(np.float64))  # type: ignore[arg-type]
+        field.neg(a.astype(np.float64))
     with pytest.raises(ValueError, match="no product"):
         field.matmul(a.reshape(1, 3, -1).squeeze(-1) if field is FP else a.reshape(1, 3, 2), b)
     with pytest.raises(ValueError, match="fraction bits"):
         field.to_float64(a, 201)
     with pytest.raises(ValueError, match="int64"):
-        field.from_int64(np.array([1.0]))  # type: ignore[arg-type]
+        field.from_int64(np.array([1.0]))
