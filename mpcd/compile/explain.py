@@ -1,7 +1,7 @@
 """What a plan will do, in sentences for people: every value that may be opened, every rule, the exact cost (pure).
 
-Stored forms are written back: a dictionary column's codes as its levels, days as dates, a decimal column as its name alone with a note of
-the scale where the scale shows in the value.
+Stored forms are written back: a dictionary column's codes as its levels, days as dates, a decimal column as its name
+alone with a note of the scale where the scale shows in the value.
 """
 
 from __future__ import annotations
@@ -118,7 +118,11 @@ def opened(plan: PhysicalPlan, roster: Roster) -> list[str]:
 def rules(plan: PhysicalPlan, rules_of: Mapping[str, PartyId]) -> list[str]:
     """A sentence for each rule, in force or not yet."""
     numbers = plan.rules
-    others = "the pooled count without the largest owner's" if plan.logical.persons_disjoint else "the second-largest owner's count"
+    others = (
+        "the pooled count without the largest owner's"
+        if plan.logical.persons_disjoint
+        else "the second-largest owner's count"
+    )
 
     def whose(name: str) -> str:
         return f" (the rule of party {rules_of[name]})" if name in rules_of else ""
@@ -133,6 +137,9 @@ def rules(plan: PhysicalPlan, rules_of: Mapping[str, PartyId]) -> list[str]:
     ]
     missing = numbers.not_enforced()
     if missing:
-        lines.append("carried but not evaluated in this version: " + ", ".join(f"{name} = {number!r}" for name, number in missing.items()))
+        lines.append(
+            "carried but not evaluated in this version: "
+            + ", ".join(f"{name} = {number!r}" for name, number in missing.items())
+        )
     lines.append("not evaluated in this version: differencing against earlier answers")
     return lines

@@ -1,9 +1,9 @@
 """The physical plan: everything that all parties must agree on before anything runs, and its hash (pure).
 
-It is the logical plan (what each owner computes at home, which values and gates there are) together with the strictest of the
-owners' disclosure rules, who gives data and who computes, and the data version of every owner's tables.  Its canonical bytes
-reach the analyst with the result: their digest is the plan hash that every compute party's signature covers, so the shape by
-which the client reads the shares is signed too.
+It is the logical plan (what each owner computes at home, which values and gates there are) together with the strictest
+of the owners' disclosure rules, who gives data and who computes, and the data version of every owner's tables.  Its
+canonical bytes reach the analyst with the result: their digest is the plan hash that every compute party's signature
+covers, so the shape by which the client reads the shares is signed too.
 """
 
 from __future__ import annotations

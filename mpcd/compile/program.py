@@ -2,20 +2,23 @@
 
 Theory of operation.  Who holds what:
 
-    input party h    its own cells in plaintext: for every cohort the distinct persons of each cell, for every value its integer
-    compute party i  replicated shares of all owners' cells, then of their sums, then of `keep * value`
+    input party h    its own cells in plaintext: for every cohort the distinct persons of each cell, for every value
+    its integer compute party i  replicated shares of all owners' cells, then of their sums, then of `keep * value`
 
-    1. every owner shares all its cells in one message to each compute party: cohort counts as bits of the declared width (rule 7), values as
+    1. every owner shares all its cells in one message to each compute party: cohort counts as bits of the declared
+    width (rule 7), values as
        elements of F_p or F_q; the holders compare before anything depends on them (rule 9);
     2. pooled values are sums of shares, free;
     3. the gate turns counts into one keep bit and one status per gate and cell (`release.gate`);
     4. the keep bits become field elements, one product per value and cell hides what is not kept (rule 10);
-    5. after `verify` the party's own shares of every status and every product are the payload that it seals to the analyst.
+    5. after `verify` the party's own shares of every status and every product are the payload that it seals to the
+    analyst.
 
 Cells are never dropped and the payload's size is a function of the plan alone.
 
-The payload is a canonical map: `statuses`, per gate three planes (low bit first), each [a, b] of `words_for(cells)` 64-bit words little endian;
-`values`, per value [a, b], one field encoding of an element per cell.  P_i's b is P_{i+1}'s a: the client compares the copies.
+The payload is a canonical map: `statuses`, per gate three planes (low bit first), each [a, b] of `words_for(cells)`
+64-bit words little endian; `values`, per value [a, b], one field encoding of an element per cell.  P_i's b is
+P_{i+1}'s a: the client compares the copies.
 """
 
 from __future__ import annotations
@@ -68,12 +71,14 @@ class Program:
         self._words = bits.words_for(self._cells)
         self._owners = len(plan.owners)
         if self._owners < 2:
-            raise PlanUnsupported("a question needs at least two owners: with one, the answer is that owner's own aggregate")
+            raise PlanUnsupported(
+                "a question needs at least two owners: with one, the answer is that owner's own aggregate"
+            )
         rules = plan.rules
         if rules.safe_round_base > 1:
             raise PlanUnsupported(
-                "an owner's policy asks for rounded counts (`safe_round_base`), which this version does not evaluate yet; "
-                "nothing is released without it"
+                "an owner's policy asks for rounded counts (`safe_round_base`), which this version does not evaluate
+                yet; " "nothing is released without it"
             )
         self._rules = GateRules(
             threshold=rules.safe_threshold,
@@ -179,9 +184,7 @@ class Program:
         gates = sorted({self._plan.logical.values[place].gate for place in places})
         flags = await convert.bit_to_field(ctx.narrow("keep"), Planes.stack([keeps[g] for g in gates]), field)
         stride = self._words * 64
-        by_gate = {
-            g: flags.take(slice(order * stride, order * stride + self._cells)) for order, g in enumerate(gates)
-        }
+        by_gate = {g: flags.take(slice(order * stride, order * stride + self._cells)) for order, g in enumerate(gates)}
         wanted = Replicated.concatenate([by_gate[self._plan.logical.values[place].gate] for place in places])
         products = await select.select(ctx.narrow("select"), wanted, pooled)
         pieces = products.split([self._cells] * len(places))

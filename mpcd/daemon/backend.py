@@ -285,8 +285,6 @@ def _refusal_map(refusal: Refusal) -> Map:
     }
 
 
-
-
 def _describe_table(table: Table, uses: Mapping[str, Sequence[str]]) -> Map:
     columns: list[Value] = [
         {

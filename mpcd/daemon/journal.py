@@ -72,7 +72,9 @@ class StoreJournal:
             )
         )
 
-    async def recorded(self, request: SignedRequest, session: SessionId, plan: PhysicalPlan, sealed: bytes | None) -> None:
+    async def recorded(
+        self, request: SignedRequest, session: SessionId, plan: PhysicalPlan, sealed: bytes | None
+    ) -> None:
         """See `session.ports.Journal`."""
         digest = None if sealed is None else canonical.digest_bytes("sealed", sealed)
         opened = [output.name for output in plan.logical.shape.outputs]

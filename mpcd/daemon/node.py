@@ -1,9 +1,10 @@
 """One running daemon: everything below wired together, started in order, and stopped in the reverse (layer 13).
 
-    keys, roster, policy --> store (settles what the last stop cut off) --> planner and engine children --> mesh --> sessions --> API sockets --> ready
+    keys, roster, policy --> store (settles what the last stop cut off) --> planner and engine children --> mesh -->
+    sessions --> API sockets --> ready
 
-SIGTERM and SIGINT stop: no new requests, channels say goodbye, children die with us.  SIGHUP reads roster-independent files again (the policy);
-a file that is wrong leaves the old one in force and says why.
+SIGTERM and SIGINT stop: no new requests, channels say goodbye, children die with us.  SIGHUP reads roster-independent
+files again (the policy); a file that is wrong leaves the old one in force and says why.
 """
 
 from __future__ import annotations
@@ -45,7 +46,6 @@ from mpcd.net.events import Event
 from mpcd.net.links import SessionLinks
 from mpcd.plan.ir import LogicalPlan
 from mpcd.roster import Roster
-from mpcd.session import messages
 from mpcd.sources.engine import DuckdbEngine, EngineSettings
 from mpcd.sources.planner import Planner
 from mpcd.sources.snapshot import DataSet
@@ -296,7 +296,7 @@ class Node:
                 try:
                     await self.reload()
                 except MpcdError as error:
-                    self.log.error("reload_refused", code=error.code, reason=str(error))
+                    self.log.warning("reload_refused", code=error.code, reason=str(error))
 
     async def reload(self) -> None:
         """Read the policy and the published data versions again; raises and keeps the old ones if a file is wrong."""

@@ -1,21 +1,22 @@
 """All sessions of one daemon: from a proposal to released, one task each (trio).
 
-Theory of operation.  Whoever receives a `Submit` proposes: it sends the signed request to every party and has no other power.
-From then on all parties do the same (`_conduct`), each for itself:
+Theory of operation.  Whoever receives a `Submit` proposes: it sends the signed request to every party and has no other
+power. From then on all parties do the same (`_conduct`), each for itself:
 
     plan from the text, ask own policy --> send one Answer to all --> conclude from all answers (session/agreement.py)
     --> commit `agreed` --> run own roles: give data, compute --> seal own shares to the analyst --> commit `recorded`
-    --> tell all --> when all participants are recorded: a compute party sends its sealed bytes to the proposer --> `released`
+    --> tell all --> when all participants are recorded: a compute party sends its sealed bytes to the proposer -->
+    `released`
 
-*What a failure does.*  Before `recorded`, any failure or a peer's `abort` ends the session here, is written to the ledger, and is
-told to all.  After `recorded` nothing is undone: acknowledgements are awaited until the deadline, and then the session is
-`withheld`: debited, not released; a later acknowledgement still completes it (`_Recovery`).
+*What a failure does.*  Before `recorded`, any failure or a peer's `abort` ends the session here, is written to the
+ledger, and is told to all.  After `recorded` nothing is undone: acknowledgements are awaited until the deadline, and
+then the session is `withheld`: debited, not released; a later acknowledgement still completes it (`_Recovery`).
 
-*Order of messages.*  A peer may answer before we have seen the proposal, and may send shares before we have concluded: early
-answers are held by attempt, early shares by the mesh, both within limits.
+*Order of messages.*  A peer may answer before we have seen the proposal, and may send shares before we have concluded:
+early answers are held by attempt, early shares by the mesh, both within limits.
 
-*Secrets.*  Pair secrets, PRSS keys, shares and the opened engine answer live in local variables of `_conduct` and in the session's
-contexts; nothing of them is stored or logged.
+*Secrets.*  Pair secrets, PRSS keys, shares and the opened engine answer live in local variables of `_conduct` and in
+the session's contexts; nothing of them is stored or logged.
 """
 
 from __future__ import annotations
@@ -46,9 +47,9 @@ from mpcd.errors import (
     closed_codes,
 )
 from mpcd.governance.disclosure import DisclosureRules, strictest
+from mpcd.identity import SigningKey
 from mpcd.identity.release import ReleaseEnvelope
 from mpcd.identity.request import SignedRequest
-from mpcd.identity import SigningKey
 from mpcd.ids import PartyId, RequestDigest, Role, RosterHash, SessionId
 from mpcd.plan.ir import LogicalPlan
 from mpcd.protocols.context import Transport, compute_context, input_context
@@ -453,10 +454,15 @@ class Sessions:
             )
             attempt.authentic = True
             plan = await self._planner.plan(request.request.text, request.request.as_of)
-            versions = self._engine.data_versions(tuple(source.table for source in plan.sources)) if self._me in plan.owners else {}
+            versions = (
+                self._engine.data_versions(tuple(source.table for source in plan.sources))
+                if self._me in plan.owners
+                else {}
+            )
         except MpcdError as error:
             code, text = agreement.failure_of(error)
-            return Answer(verdict="fail", failure_code=code, failure_message=text, **common), None  # type: ignore[arg-type]
+            return Answer(verdict="fail", failure_code=code, failure_message=text, **common), None  # type:
+            ignore[arg - type]
         refusals = self._owner.refusals(request, plan) if self._me in plan.owners else ()
         return (
             Answer(
@@ -521,7 +527,9 @@ class Sessions:
             attempt.recorded.add(self._me)
             observer.state("recorded")
             for party in run.participants - {self._me}:
-                await self._send_or_note(party, {"type": messages.RECORDED, "attempt": attempt.id, "session": run.session})
+                await self._send_or_note(
+                    party, {"type": messages.RECORDED, "attempt": attempt.id, "session": run.session}
+                )
         releases = await self._release(run, sealed)
         observer.state("released")
         return Outcome(run.session, run.plan, releases, run.facts(self._settings.utc_seconds()))
@@ -562,7 +570,9 @@ class Sessions:
                     if owner == self._me:
                         nursery.start_soon(self._give, run, links.transport(Role("input", index)), observer)
                 if self._me in run.plan.compute:
-                    payload = await self._compute(run, links.transport(Role("compute", run.plan.compute.index(self._me))))
+                    payload = await self._compute(
+                        run, links.transport(Role("compute", run.plan.compute.index(self._me)))
+                    )
         finally:
             links.close()
         return payload
@@ -570,14 +580,10 @@ class Sessions:
     async def _give(self, run: _Run, transport: Transport, observer: Observer) -> None:
         """The input role: own cells from the own database, shared to the compute parties."""
         plan = run.plan
-        answer = await self._engine.aggregate(
-            plan.logical, plan.data_versions[self._me], limits.ENGINE_SECONDS_MAX
-        )
+        answer = await self._engine.aggregate(plan.logical, plan.data_versions[self._me], limits.ENGINE_SECONDS_MAX)
         observer.progress(1, 2, "local part done")
         index = plan.owners.index(self._me)
-        context = input_context(
-            index, transport, self._settings.entropy, session=run.session, parties=run.places
-        )
+        context = input_context(index, transport, self._settings.entropy, session=run.session, parties=run.places)
         await run.program.run_input(context, answer)
         run.spent[Role("input", index)] = (context.rounds, context.bytes_sent)
 

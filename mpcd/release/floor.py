@@ -2,12 +2,14 @@
 
 Let c_h be owner h's distinct persons in the cell and t the threshold (`safe_threshold`, at least 1).
 
-*Persons disjoint over owners*: pooled count minus the largest contributor's reaches t.  The largest need not be found: the condition holds
-exactly if, for *every* owner h, the sum of the others' counts reaches t.  No contributor can then subtract its own part and be left with fewer
-than t persons, and a disease with two cases at each of nine hospitals is releasable.
+*Persons disjoint over owners*: pooled count minus the largest contributor's reaches t.  The largest need not be found:
+the condition holds exactly if, for *every* owner h, the sum of the others' counts reaches t.  No contributor can then
+subtract its own part and be left with fewer than t persons, and a disease with two cases at each of nine hospitals is
+releasable.
 
-*Persons not disjoint*: the same person may be counted by several owners, so sums prove nothing.  What remains a sound lower bound on the
-distinct persons outside the largest contributor is the second-largest owner's own count: at least two owners must reach t each (rule 20).
+*Persons not disjoint*: the same person may be counted by several owners, so sums prove nothing.  What remains a sound
+lower bound on the distinct persons outside the largest contributor is the second-largest owner's own count: at least
+two owners must reach t each (rule 20).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The gate: from the owners' secret counts to one keep bit and one status per gate and cell; nothing is opened here.
 
-Theory of operation.  Every owner gives, for every cohort and cell, how many distinct persons it has, bit by bit (rule 7).  On these shares
-three facts per cohort are computed for all cells at once: the floor holds, `min_owners` holds, nobody is there.  A cohort *passes* if both
-rules hold, or if it is empty and zeros may be shown.  A gate asks that of its inside and of every cohort outside it; its keep bit lets values
-through, and its status says why not.
+Theory of operation.  Every owner gives, for every cohort and cell, how many distinct persons it has, bit by bit (rule
+7).  On these shares three facts per cohort are computed for all cells at once: the floor holds, `min_owners` holds,
+nobody is there.  A cohort *passes* if both rules hold, or if it is empty and zeros may be shown.  A gate asks that of
+its inside and of every cohort outside it; its keep bit lets values through, and its status says why not.
 
     status   meaning (`mpcd.results` names them)                  bits
     0        released                                              000
@@ -12,18 +12,20 @@ through, and its status says why not.
     3        suppressed: complement                                011
     4        empty: a pooled zero, shown                           100
 
-Which rule suppressed a cell is told to the analyst; that is information (a cell below the floor has few people), it is what the owners'
-profile promises to tell, and `explain` says so beforehand.
+Which rule suppressed a cell is told to the analyst; that is information (a cell below the floor has few people), it is
+what the owners' profile promises to tell, and `explain` says so beforehand.
 
-With F = floor holds, O = min_owners holds, Z = empty (and zeros may be shown), for the inside: t >= 1 makes F and Z exclusive, so that
-K = F and O needs one AND and everything else about the inside is XOR:
+With F = floor holds, O = min_owners holds, Z = empty (and zeros may be shown), for the inside: t >= 1 makes F and Z
+exclusive, so that K = F and O needs one AND and everything else about the inside is XOR:
 
     passes = K + Z      fails by floor = 1 + F + Z      fails by min_owners = F + K          (+ is XOR)
 
-With R = everything outside passes: keep = K and R, empty = Z and R (one round for both), fails by complement = K + Z + keep + empty.
+With R = everything outside passes: keep = K and R, empty = Z and R (one round for both), fails by complement = K + Z +
+keep + empty.
 
 Source: own.
-Security: the semi-honest protocols' (each AND is recorded for `verify`); a lying owner can only lie about its own counts, which `floor` and
+Security: the semi-honest protocols' (each AND is recorded for `verify`); a lying owner can only lie about its own
+counts, which `floor` and
     `min_owners` are made to survive: the sum over the others does not contain its lie.
 Cost: `cost(...)`.
 """
@@ -96,9 +98,7 @@ async def decide(
         pieces = both.unstack([cohort_counts[0]] * (2 * len(guarded)))
         for place, index in enumerate(guarded):
             keep[index], empty[index] = pieces[place], pieces[len(guarded) + place]
-    return [
-        _decision(gate, inside_facts, keep[index], empty[index], ctx.index) for index, gate in enumerate(gates)
-    ]
+    return [_decision(gate, inside_facts, keep[index], empty[index], ctx.index) for index, gate in enumerate(gates)]
 
 
 def _decision(gate: Gate, facts: Sequence[Sequence[Planes]], keep: Planes, empty: Planes, index: int) -> Decision:
@@ -168,7 +168,9 @@ async def _outside(ctx: Context, gates: Sequence[Gate], passes: Sequence[Planes]
     return {index: pieces[0] for index, pieces in open_.items()}
 
 
-def cost(rules: GateRules, gates: Sequence[Gate], owners: int, cohorts: int, number_width: int, cell_words: int) -> Cost:
+def cost(
+    rules: GateRules, gates: Sequence[Gate], owners: int, cohorts: int, number_width: int, cell_words: int
+) -> Cost:
     """Exact cost of `decide`.
 
     Args:

@@ -1,8 +1,9 @@
 """Whether sums of a few shared numbers reach public thresholds: the one circuit behind the counting rules.
 
-A *term* is a list of numbers of the same width, shared bit by bit; the question is whether their sum is at least a public threshold t >= 1.
-Working modulo 2^(W+1), with 2^W above every possible sum, the answer is bit W of (sum + 2^W - t).  All terms of a gate stand side by side,
-so that the rounds are those of the longest term: carry-save layers until two numbers are left, then one carry-out.
+A *term* is a list of numbers of the same width, shared bit by bit; the question is whether their sum is at least a
+public threshold t >= 1. Working modulo 2^(W+1), with 2^W above every possible sum, the answer is bit W of (sum + 2^W -
+t).  All terms of a gate stand side by side, so that the rounds are those of the longest term: carry-save layers until
+two numbers are left, then one carry-out.
 
 Source: carry-save and prefix adders as in `protocols.adders`.
 Cost: `cost(...)`; rounds = carry-save layers of (numbers in the longest term + 1) + carry-out at width W.
@@ -71,9 +72,7 @@ async def at_least(ctx: Context, terms: Sequence[Term]) -> list[Planes]:
         layer += 1
     left = Planes.stack([row[0] for row in rows])
     right = Planes.stack([row[1] for row in rows])
-    carry = await adders.carry_out(
-        ctx.narrow("carry"), left.planes(slice(0, width)), right.planes(slice(0, width))
-    )
+    carry = await adders.carry_out(ctx.narrow("carry"), left.planes(slice(0, width)), right.planes(slice(0, width)))
     flags = carry ^ left.plane(width) ^ right.plane(width)
     return flags.unstack([first.count] * len(terms))
 

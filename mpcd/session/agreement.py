@@ -1,19 +1,21 @@
 """Agreement: every party answers every proposal to every party, and all draw the same conclusion (pure).
 
-Theory of operation.  A proposal is the analyst's signed request and nothing else that binds: each party re-plans it from its
-text, asks its own policy, and sends the *same* `Answer` to all parties, itself included.  When a party holds everybody's answer
-it calls `conclude`, which either raises the typed reason why nothing runs, or returns the `Agreement`.
+Theory of operation.  A proposal is the analyst's signed request and nothing else that binds: each party re-plans it
+from its text, asks its own policy, and sends the *same* `Answer` to all parties, itself included.  When a party holds
+everybody's answer it calls `conclude`, which either raises the typed reason why nothing runs, or returns the
+`Agreement`.
 
-*Nobody chooses the session id.*  It is the hash of all answers (each with a fresh 32-byte nonce of its author), the request, the
-roster and the physical plan.  A party that sends different answers to two others thereby makes two different sessions, whose
-keys do not match (`key_confirmation`), and nothing runs.
+*Nobody chooses the session id.*  It is the hash of all answers (each with a fresh 32-byte nonce of its author), the
+request, the roster and the physical plan.  A party that sends different answers to two others thereby makes two
+different sessions, whose keys do not match (`key_confirmation`), and nothing runs.
 
-*Keys of the PRSS.*  Each pair of compute parties exchanges fresh 32-byte secrets both ways inside its channel, beside the answers.
-`pair_key` mixes both with the session id (hence with every answer and the plan), the channel's handshake hash and the roles.
-Fresh on both sides: a restored or restarted party can never meet an old key again, whatever the others replay.
+*Keys of the PRSS.*  Each pair of compute parties exchanges fresh 32-byte secrets both ways inside its channel, beside
+the answers. `pair_key` mixes both with the session id (hence with every answer and the plan), the channel's handshake
+hash and the roles. Fresh on both sides: a restored or restarted party can never meet an old key again, whatever the
+others replay.
 
-*Confirmation.*  A semi-honest run over mismatched keys would give a wrong answer, not an error, so both ends of every pair compare
-a tag of their key before the first share moves.
+*Confirmation.*  A semi-honest run over mismatched keys would give a wrong answer, not an error, so both ends of every
+pair compare a tag of their key before the first share moves.
 """
 
 from __future__ import annotations
@@ -224,15 +226,14 @@ def session_id(answers: Iterable[Answer], plan_hash: bytes) -> SessionId:
     )
 
 
-def pair_key(
-    session: SessionId, channel_hash: bytes, lower: tuple[int, bytes], upper: tuple[int, bytes]
-) -> bytes:
+def pair_key(session: SessionId, channel_hash: bytes, lower: tuple[int, bytes], upper: tuple[int, bytes]) -> bytes:
     """PRSS key of one pair of compute parties, 32 bytes.
 
     Args:
         session: the derived session id.
         channel_hash: handshake hash of the channel between the two.
-        lower, upper: (compute index, that party's 32-byte secret for the other), lower index first.
+        lower: (compute index, that party's 32-byte secret for the other) of the lower index.
+        upper: the same of the higher index.
     """
     assert lower[0] < upper[0]
     info = canonical.encode({"label": "mpcd prss", "roles": [lower[0], upper[0]]})

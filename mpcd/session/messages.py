@@ -1,10 +1,10 @@
 """The control messages of sessions, with their limits; registered when imported (no I/O).
 
-    session.propose    proposer to all: the analyst's signed request; `dry_run` asks what would be said and runs nothing
-    session.answer     every party to all: the same answer (`agreement.Answer`), and a fresh secret for this pair alone
-    session.abort      any party to all: ended before it was recorded; code and sentence
-    session.recorded   every participant to all: the second commit is durable
-    session.release    compute party to proposer: the sealed shares
+session.propose    proposer to all: the analyst's signed request; `dry_run` asks what would be said and runs nothing
+session.answer     every party to all: the same answer (`agreement.Answer`), and a fresh secret for this pair alone
+session.abort      any party to all: ended before it was recorded; code and sentence
+session.recorded   every participant to all: the second commit is durable
+session.release    compute party to proposer: the sealed shares
 """
 
 from __future__ import annotations
@@ -36,5 +36,7 @@ CONTROL.register(
 CONTROL.register(ABORT, {"attempt": _ATTEMPT, "code": Text(64), "message": Text(8192)})
 CONTROL.register(RECORDED, {"attempt": _ATTEMPT, "session": Octets(32)})
 CONTROL.register(
-    RELEASE, {"attempt": _ATTEMPT, "envelope": Octets(_ENVELOPE_BYTES_MAX, bytes_min=1)}, bytes_max=_ENVELOPE_BYTES_MAX + 1024
+    RELEASE,
+    {"attempt": _ATTEMPT, "envelope": Octets(_ENVELOPE_BYTES_MAX, bytes_min=1)},
+    bytes_max=_ENVELOPE_BYTES_MAX + 1024,
 )

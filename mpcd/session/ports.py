@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Protocol
 
-from mpcd.compile.program import LocalCells
 from mpcd.compile.physical import PhysicalPlan
+from mpcd.compile.program import LocalCells
 from mpcd.errors import Refusal
 from mpcd.identity.request import SignedRequest
 from mpcd.ids import PartyId, Role, SessionId
@@ -61,9 +61,7 @@ class EnginePort(Protocol):
         """Published data version by table; raises `DataInvalid` for a table that is not published here."""
         ...
 
-    async def aggregate(
-        self, plan: LogicalPlan, versions: Mapping[str, str], deadline_seconds: float
-    ) -> LocalCells:
+    async def aggregate(self, plan: LogicalPlan, versions: Mapping[str, str], deadline_seconds: float) -> LocalCells:
         """This owner's cells on exactly these versions; raises `EngineFailed`."""
         ...
 
@@ -79,7 +77,9 @@ class Journal(Protocol):
         """First commit: entry, nonce, session row, debit; raises `RequestInvalid` for a replay."""
         ...
 
-    async def recorded(self, request: SignedRequest, session: SessionId, plan: PhysicalPlan, sealed: bytes | None) -> None:
+    async def recorded(
+        self, request: SignedRequest, session: SessionId, plan: PhysicalPlan, sealed: bytes | None
+    ) -> None:
         """Second commit: entry and sealed release bytes together (None for an owner that does not compute)."""
         ...
 

@@ -1,0 +1,202 @@
+"""The program of a cells plan, run by all roles in lock-step: right answers, exact cost, no tampered opening."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from mpcd import canonical
+from mpcd.compile.physical import PhysicalPlan
+from mpcd.compile.program import Integers, Program
+from mpcd.errors import CheatDetected, PlanUnsupported
+from mpcd.field import FP, FQ
+from mpcd.governance.disclosure import DisclosureRules
+from mpcd.ids import COMPUTE_ROLES, PartyId, Role
+from mpcd.plan.ir import Cohort, ColumnRef, Compare, Constant, Gate, GroupKey, LocalValue, LogicalPlan, Source
+from mpcd.plan.nodes import IsNotTrue
+from mpcd.results.shape import INTEGER, KeyShape, Output, Shape, Value, ValueShape
+from mpcd.testing.world import World
+
+CELLS = 70
+AGE = ColumnRef(0, "age")
+OLD = Compare(">=", AGE, Constant(60))
+
+
+def logical(owners: int = 3, *, persons_disjoint: bool = True) -> LogicalPlan:
+    values = (
+        LocalValue("count", (), None, 0, 1, "p", 0),
+        LocalValue("sum", (AGE,), OLD, -5, 120, "p", 1),
+        LocalValue("sum", (AGE, AGE), OLD, 0, 2**80, "q", 1),
+    )
+    shape = Shape(
+        keys=(KeyShape("age", INTEGER, CELLS, nullable=False),),
+        gates=2,
+        values=tuple(ValueShape(value.field, value.gate) for value in values),
+        outputs=tuple(Output(f"v{index}", INTEGER, Value(index)) for index in range(3)),
+        having=None,
+        order=(),
+        limit=None,
+        offset=0,
+    )
+    return LogicalPlan(
+        sources=(Source("t", "t"),),
+        joins=(),
+        where=None,
+        keys=(GroupKey("age", AGE, 0, CELLS, nullable=False),),
+        persons=None,
+        persons_unique=True,
+        persons_disjoint=persons_disjoint,
+        rows_disjoint=True,
+        rows_max=100 * owners,
+        cohort_width=7,
+        cohorts=(Cohort(None), Cohort(OLD), Cohort(IsNotTrue(OLD))),
+        gates=(Gate(0, None), Gate(1, 2)),
+        values=values,
+        uses={"t.age": frozenset({"group", "aggregate", "filter"})},
+        shape=shape,
+        owners=tuple(PartyId(owner) for owner in range(owners)),
+        as_of=dt.date(2026, 11, 22),
+    )
+
+
+def physical(owners: int = 3, **changes: object) -> PhysicalPlan:
+    plan = logical(owners)
+    return PhysicalPlan(
+        logical=plan,
+        rules=DisclosureRules(**changes),  # type: ignore[arg-type]
+        owners=plan.owners,
+        compute=(PartyId(0), PartyId(1), PartyId(2)),
+        data_versions={owner: {"t": "00"} for owner in plan.owners},
+    )
+
+
+@dataclass
+class Cells:
+    cohorts: Integers
+    values: tuple[Integers | list[int], ...]
+
+
+def some_cells(owner: int) -> Cells:
+    rng = np.random.default_rng(owner)
+    inside = rng.integers(0, 25, CELLS) * (rng.random(CELLS) < 0.8)
+    outside = rng.integers(0, 25, CELLS) * (rng.random(CELLS) < 0.6)
+    sums = inside * rng.integers(-5, 120, CELLS)
+    squares = [int(n) * (2**75 + owner) for n in inside]
+    return Cells(np.stack([inside + outside, inside, outside]), (inside + outside, sums, squares))
+
+
+def run(world: World, plan: PhysicalPlan) -> list[bytes]:
+    program = Program(plan)
+    cells = [some_cells(owner) for owner in range(len(plan.owners))]
+    inputs = {
+        owner: (lambda ctx, cell=cell: program.run_input(ctx, cell))  # type: ignore[misc]
+        for owner, cell in enumerate(cells)
+    }
+    results = world.session(program.run_compute, inputs)
+    return [results[role] for role in COMPUTE_ROLES if role in results]  # type: ignore[misc]
+
+
+def opened(payloads: list[bytes]) -> tuple[list[list[int]], list[list[int]]]:
+    """Statuses per gate and values, after checking that both copies of every component agree."""
+    decoded = [canonical.decode(payload) for payload in payloads]
+    statuses = []
+    for which in range(2):
+        planes = []
+        for weight in range(3):
+            pairs = [value["statuses"][which][weight] for value in decoded]  # type: ignore[index, call-overload]
+            assert all(pairs[i][1] == pairs[(i + 1) % 3][0] for i in range(3))
+            words = [np.frombuffer(pair[0], dtype="<u8") for pair in pairs]
+            bits = np.unpackbits((words[0] ^ words[1] ^ words[2]).view(np.uint8), bitorder="little")
+            planes.append(bits[:CELLS].astype(int) << weight)
+        statuses.append(sum(planes).tolist())  # type: ignore[union-attr]
+    values = []
+    for place, field in enumerate((FP, FP, FQ)):
+        pairs = [value["values"][place] for value in decoded]  # type: ignore[index, call-overload]
+        assert all(pairs[i][1] == pairs[(i + 1) % 3][0] for i in range(3))
+        parts = [field.decode(pair[0], CELLS) for pair in pairs]
+        values.append(field.to_signed(field.add(field.add(parts[0], parts[1]), parts[2])))
+    return statuses, values
+
+
+def plain_status(cells: list[Cells], cohort: int, cell: int) -> int:
+    counts = [int(owner.cohorts[cohort][cell]) for owner in cells]
+    if not any(counts):
+        return 4
+    if sum(counts) - max(counts) < 11:
+        return 1
+    return 0 if all(counts) else 2
+
+
+@pytest.mark.parametrize("owners", [3, 5])
+def test_released_cells_equal_the_pooled_ones_and_the_others_are_zero(owners: int) -> None:
+    plan = physical(owners)
+    world = World(owners)
+    statuses, values = opened(run(world, plan))
+    cells = [some_cells(owner) for owner in range(owners)]
+    seen = set()
+    for cell in range(CELLS):
+        base, inside, outside = (plain_status(cells, cohort, cell) for cohort in range(3))
+        if owners == 5 and base == 2:
+            base = 2 if sum(owner.cohorts[0][cell] > 0 for owner in cells) < 3 else 0
+        if owners == 5:
+            inside, outside = (
+                0 if s == 2 and sum(owner.cohorts[c][cell] > 0 for owner in cells) >= 3 else s
+                for c, s in ((1, inside), (2, outside))
+            )
+        gated = inside if inside in {1, 2} else 3 if outside in {1, 2} else inside
+        assert (statuses[0][cell], statuses[1][cell]) == (base, gated)
+        seen.add(gated)
+        for place, status in ((0, base), (1, gated), (2, gated)):
+            pooled = sum(int(owner.values[place][cell]) for owner in cells)
+            assert values[place][cell] == (pooled if status == 0 else 0)
+    assert seen >= {0, 1, 3}
+
+
+@pytest.mark.parametrize("owners", [2, 3, 5])
+def test_cost_is_exact(owners: int) -> None:
+    plan = physical(owners)
+    world = World(1)
+    run(world, plan)
+    predicted, counted = Program(plan).cost(), world.counted()
+    assert (counted.rounds, counted.compute, counted.input) == (predicted.rounds, predicted.compute, predicted.input)
+    assert counted.rounds <= 30
+
+
+def test_inconsistent_input_is_caught_before_anything_depends_on_it() -> None:
+    world = World(3).tamper("share", Role("input", 1), "flip", receiver=COMPUTE_ROLES[1])
+    with pytest.raises(CheatDetected, match="holders"):
+        run(world, physical())
+
+
+def test_one_wrong_copy_shows_in_the_payloads() -> None:
+    payloads = run(World(4), physical())
+    value = canonical.decode(payloads[1])
+    assert isinstance(value, dict)
+    first = value["values"][0][1]  # type: ignore[index, call-overload]
+    value["values"][0][1] = bytes([first[0] ^ 1]) + first[1:]  # type: ignore[index, call-overload]
+    payloads[1] = canonical.encode(value)
+    with pytest.raises(AssertionError):
+        opened(payloads)
+
+
+def test_one_owner_is_refused() -> None:
+    with pytest.raises(PlanUnsupported, match="two owners"):
+        Program(physical(1))
+
+
+def test_rounding_is_refused_rather_than_ignored() -> None:
+    with pytest.raises(PlanUnsupported, match="rounded"):
+        Program(physical(safe_round_base=5))
+
+
+def test_plan_hash_covers_rules_versions_and_parties() -> None:
+    base = physical()
+    others = [physical(safe_threshold=12), physical(4)]
+    others.append(
+        PhysicalPlan(base.logical, base.rules, base.owners, base.compute, {o: {"t": "01"} for o in base.owners})
+    )
+    assert len({plan.hash for plan in [base, *others]}) == 4
+    assert base.hash == physical().hash
