@@ -38,6 +38,7 @@ ignored.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,7 +124,8 @@ class Config:
     roster: Path
     policy: Path
     log_level: LogLevel
-    listen: tuple[str, int]
+    listen: tuple[str, int] | socket.socket
+    """Where to listen, or a listening socket that our parent made."""
     channel_key: KeyPlace
     signing_key: KeyPlace
     sockets: SocketConfig

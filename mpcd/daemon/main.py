@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -90,8 +91,9 @@ def _run(options: argparse.Namespace) -> int:
     logs.configure(config.log_level)
     from mpcd.daemon import node  # noqa: PLC0415  # the whole daemon; only once the files are known to be good
 
-    listener = None if options.listen_descriptor is None else _adopt(options.listen_descriptor)
-    node.main(config, notify.Notifier(), listener)
+    if options.listen_descriptor is not None:
+        config = replace(config, listen=_adopt(options.listen_descriptor))
+    node.main(config, notify.Notifier())
     return GOOD
 
 

@@ -1,0 +1,190 @@
+"""Starting, recognising and stopping the daemons of a sandbox (layer 14).
+
+A process is named by its number, its start time and the boot in which it started: after a crash or a reboot the
+number may belong to somebody else, who is then left alone.  Each daemon leads a session of its own, so that what it
+started can be found even when it is gone itself.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+from mpcd.api.client import Client
+from mpcd.api.types import Method
+from mpcd.errors import LocalFault, MpcdError
+from mpcd.sandbox.layout import Hospital, ProcessId
+
+START_SECONDS_MAX: Final = 45.0
+STOP_SECONDS_MAX: Final = 10.0
+_POLL_SECONDS: Final = 0.05
+_LOG_LINES: Final = 5
+_SESSION_FIELD: Final = 3
+_START_FIELD: Final = 19
+
+
+def boot_id() -> str:
+    """Names this boot of the machine."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def _fields(pid: int) -> list[str]:
+    """The fields of `/proc/PID/stat` after the command's name; empty if there is no such process."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return text.rpartition(")")[2].split()
+
+
+def identify(pid: int) -> ProcessId | None:
+    """The process that has this number now; None if there is none (a zombie is none)."""
+    fields = _fields(pid)
+    if not fields or fields[0] == "Z":
+        return None
+    return ProcessId(pid, int(fields[_START_FIELD]), boot_id())
+
+
+def is_alive(process: ProcessId | None) -> bool:
+    """Whether this very process still runs."""
+    return process is not None and identify(process.pid) == process
+
+
+def members(process: ProcessId) -> list[ProcessId]:
+    """What runs in the session that `process` led or leads, itself left out."""
+    leader = identify(process.pid)
+    if process.boot != boot_id() or leader not in {None, process}:
+        return []
+    found: list[ProcessId] = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == process.pid:
+            continue
+        fields = _fields(int(entry.name))
+        if fields and int(fields[_SESSION_FIELD]) == process.pid and (member := identify(int(entry.name))) is not None:
+            found.append(member)
+    return found
+
+
+def bind_loopback() -> socket.socket:
+    """A listening socket on a free loopback port; the daemon inherits it, so that no one can take the port between."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(64)
+    return listener
+
+
+def start(directory: Path, listener: socket.socket) -> subprocess.Popen[bytes]:
+    """Start the daemon whose configuration lies in `directory`, in a session of its own, writing to its log file."""
+    with (directory / "log.json").open("ab") as log:
+        return subprocess.Popen(  # noqa: S603  # our own program
+            [
+                sys.executable,
+                "-m",
+                "mpcd.daemon.main",
+                "run",
+                "--config",
+                str(directory / "mpcd.toml"),
+                "--listen-descriptor",
+                str(listener.fileno()),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=(listener.fileno(),),
+            start_new_session=True,
+        )
+
+
+def wait_ready(
+    running: Iterable[tuple[Hospital, subprocess.Popen[bytes], Path]], seconds: float = START_SECONDS_MAX
+) -> None:
+    """Wait until every daemon answers and has a channel to every other.
+
+    Raises:
+        LocalFault: one ended or is not ready in time; the message quotes the end of its log.
+    """
+    deadline = time.monotonic() + seconds
+    for hospital, process, directory in running:
+        while not _is_ready(hospital):
+            if process.poll() is not None:
+                raise LocalFault(f"{hospital.name} ended at start (code {process.returncode}):\n{log_end(directory)}")
+            if time.monotonic() > deadline:
+                raise LocalFault(f"{hospital.name} is not ready after {seconds:g} s:\n{log_end(directory)}")
+            time.sleep(_POLL_SECONDS)
+
+
+def log_end(directory: Path) -> str:
+    """The last lines of a daemon's log."""
+    try:
+        lines = (directory / "log.json").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return "(no log)"
+    return "\n".join(lines[-_LOG_LINES:]) or "(its log is empty)"
+
+
+def peers_connected(hospital: Hospital) -> tuple[int, int] | None:
+    """How many peers the daemon has a channel to, and how many it should have; None if it does not answer."""
+    try:
+        with Client.connect(hospital.admin) as client:
+            peers = client.call(Method.PEERS).get("peers")
+    except MpcdError:
+        return None
+    if not isinstance(peers, list):
+        return None
+    return sum(isinstance(peer, dict) and peer.get("state") == "connected" for peer in peers), len(peers)
+
+
+def _is_ready(hospital: Hospital) -> bool:
+    connected = peers_connected(hospital)
+    return connected is not None and connected[0] == connected[1]
+
+
+def stop(processes: Iterable[ProcessId], say: Callable[[str], None], seconds: float = STOP_SECONDS_MAX) -> None:
+    """End the daemons and whatever they started: first asked, then killed.
+
+    Raises:
+        LocalFault: something survives even that.
+    """
+    known = list(processes)
+    everything = [member for process in known for member in (process, *members(process)) if is_alive(member)]
+    for process in known:
+        _send(process, signal.SIGTERM)
+    if not _wait_gone(everything, seconds):
+        left = [process for process in everything if is_alive(process)]
+        say(f"{len(left)} processes do not end; killing them")
+        for process in left:
+            _send(process, signal.SIGKILL)
+        if not _wait_gone(left, seconds):
+            raise LocalFault(f"Processes {', '.join(str(p.pid) for p in left if is_alive(p))} cannot be ended.")
+
+
+def _send(process: ProcessId, number: signal.Signals) -> None:
+    """Signal this very process; the kernel's handle excludes that the number changes hands in between."""
+    try:
+        handle = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return
+    try:
+        if is_alive(process):
+            signal.pidfd_send_signal(handle, number)
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(handle)
+
+
+def _wait_gone(processes: Iterable[ProcessId], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while any(is_alive(process) for process in processes):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
