@@ -2,11 +2,12 @@
 
     python tests/vectors/noise/second_implementation.py     writes mpcd.json beside this file, the same bytes every time
 
-Texts: Noise revision 34 (sections 5, 9, 11.3, 12), noise_hfs_spec revision 1 with the tokens pinned as in `mpcd/noise/__init__.py`,
-FIPS 203 for ML-KEM encapsulation.  Where the package has a machine that walks over tokens for one side, this file has
-one function that computes all of a run from both sides' secrets in a straight line, and it takes X25519 and AES from another
-library than the package does where there is one.  ML-KEM encapsulation is here in Python because no library lets the caller
-choose its randomness; decapsulation of the result by `cryptography` shows that it is the same function.
+Texts: Noise revision 34 (sections 5, 9, 11.3, 12), noise_hfs_spec revision 1 with the tokens pinned as in
+`mpcd/noise/__init__.py`, FIPS 203 for ML-KEM encapsulation.  Where the package has a machine that walks over tokens for
+one side, this file has one function that computes all of a run from both sides' secrets in a straight line, and it
+takes X25519 and AES from another library or interface than the package does.  ML-KEM encapsulation is here in Python
+because no library lets the caller choose its randomness; decapsulation of the result by `cryptography` shows that it is
+the same function.
 """
 
 from __future__ import annotations
