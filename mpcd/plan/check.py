@@ -6,10 +6,11 @@ again here: the relation, the bounds, the fields, which cells a gate must cover,
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Final
 
 from mpcd import limits
-from mpcd.errors import CallerFault
+from mpcd.errors import CallerFault, PlanUnsupported
 from mpcd.plan import ranges, uses
 from mpcd.plan.nodes import (
     Add,
@@ -30,7 +31,7 @@ from mpcd.plan.nodes import (
     columns_of,
     conjunction,
     conjuncts,
-    parts_of,
+    walk,
 )
 from mpcd.plan.relation import Relation, build
 from mpcd.results.schema import FormError
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 DEGREE_MAX: Final = 2
 """Highest power of one column in one value: x^3 and more of a column with few values would isolate one of them."""
+INDICATORS_MAX: Final = 3
+"""Most two-valued columns in one value: the joint cells double with each."""
 _LINEAR: Final = (ColumnRef, Constant, Add, Subtract, Multiply, Negate)
 
 
@@ -84,8 +87,7 @@ def _check_nodes(plan: LogicalPlan, relation: Relation) -> None:
     pending.extend(factor for value in plan.values for factor in value.factors)
     conditions = (plan.where, *(c.condition for c in plan.cohorts), *(v.condition for v in plan.values))
     pending.extend(condition for condition in conditions if condition is not None)
-    for node in pending:
-        pending.extend(parts_of(node))
+    for node in walk(*pending):
         if isinstance(node, ColumnRef):
             try:
                 column = relation.column(node)
@@ -148,11 +150,9 @@ def _check_value(plan: LogicalPlan, relation: Relation, value: LocalValue) -> No
 
 def check_factors(factors: tuple[Expr, ...]) -> None:
     """Raise `FormError` unless the factors are polynomials of low degree: no steps, no CASE (SECURITY rule 18)."""
-    pending: list[Expr | Pred] = list(factors)
-    for node in pending:
+    for node in walk(*factors):
         if not isinstance(node, _LINEAR):
             raise FormError(f": {type(node).__name__} is not allowed in what is summed")
-        pending.extend(parts_of(node))
     for column in columns_of(*factors):
         if sum(degree(factor, column) for factor in factors) > DEGREE_MAX:
             raise FormError(f": column {column.name!r} appears in a power above {DEGREE_MAX}")
@@ -174,15 +174,28 @@ def degree(expr: Expr, column: ColumnRef) -> int:
 
 
 def indicator_cells(factors: tuple[Expr, ...], condition: Pred | None, relation: Relation) -> tuple[Cohort, ...]:
-    """The cells that a sum over a two-valued column tells apart, and which its gate must therefore cover.
+    """The cells that a sum over two-valued columns tells apart, and which its gate must therefore cover.
 
-    The sum of such a column is a count of people, and its product with another column is a sum over those people.
+    The sum of such a column is a count of people, and its product with another column is a sum over those people.  With
+    several such columns these are the joint cells.
     """
-    cells: list[Cohort] = []
-    for column in sorted(columns_of(*factors), key=lambda ref: (ref.source, ref.name)):
-        found = relation.bounds(column)
-        if found.count == 2:
-            for level in (found.low, found.high):
-                part = Compare("=", column, Constant(level))
-                cells.append(Cohort(conjunction((*conjuncts(condition), part))))
-    return tuple(cells)
+    columns = sorted(columns_of(*factors), key=lambda ref: (ref.source, ref.name))
+    binary = [column for column in columns if relation.bounds(column).count == 2]
+    if not binary:
+        return ()
+    if len(binary) > INDICATORS_MAX:
+        raise PlanUnsupported(
+            f"an aggregate over more than {INDICATORS_MAX} two-valued columns at once; GROUP BY some of them instead"
+        )
+    levels = [(relation.bounds(column).low, relation.bounds(column).high) for column in binary]
+    return tuple(
+        Cohort(
+            conjunction(
+                (
+                    *conjuncts(condition),
+                    *(Compare("=", column, Constant(level)) for column, level in zip(binary, cell, strict=True)),
+                )
+            )
+        )
+        for cell in itertools.product(*levels)
+    )

@@ -345,12 +345,17 @@ def parts_of(node: Expr | Pred) -> tuple[Expr | Pred, ...]:
             return below if otherwise is None else (*below, otherwise)
 
 
-def columns_of(*nodes: Expr | Pred | None) -> frozenset[ColumnRef]:
-    """All columns that the nodes read."""
+def walk(*nodes: Expr | Pred | None) -> list[Expr | Pred]:
+    """The nodes and everything below them."""
     pending = [node for node in nodes if node is not None]
     for node in pending:
         pending.extend(parts_of(node))
-    return frozenset(node for node in pending if isinstance(node, ColumnRef))
+    return pending
+
+
+def columns_of(*nodes: Expr | Pred | None) -> frozenset[ColumnRef]:
+    """All columns that the nodes read."""
+    return frozenset(node for node in walk(*nodes) if isinstance(node, ColumnRef))
 
 
 def conjuncts(condition: Pred | None) -> tuple[Pred, ...]:

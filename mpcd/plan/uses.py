@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from mpcd.plan.nodes import ColumnRef, IsNull, Not, columns_of, conjuncts
-from mpcd.results.shape import Key, Value, operands, walk
+from mpcd.results.shape import Key, operands, value_indices, walk
 
 if TYPE_CHECKING:
     from mpcd.plan.ir import LogicalPlan
-    from mpcd.plan.nodes import LocalValue
+    from mpcd.plan.nodes import LocalValue, Pred
 
 VERBS: Final = ("aggregate", "filter", "group", "join")
 
@@ -44,9 +44,14 @@ def derive(plan: LogicalPlan, name: Callable[[ColumnRef], str]) -> Mapping[str, 
 
 def _uses_of(value: LocalValue) -> tuple[frozenset[ColumnRef], frozenset[ColumnRef]]:
     """Columns that the value filters by, and those that it aggregates; asking for not NULL is aggregating."""
-    presence = [part for part in conjuncts(value.condition) if isinstance(part, Not) and isinstance(part.part, IsNull)]
+    presence = [part for part in conjuncts(value.condition) if _is_presence(part)]
     others = [part for part in conjuncts(value.condition) if part not in presence]
     return columns_of(*others), columns_of(*value.factors, *presence)
+
+
+def _is_presence(part: Pred) -> bool:
+    """Whether the condition only asks that a column is not NULL."""
+    return isinstance(part, Not) and isinstance(part.part, IsNull) and isinstance(part.part.expr, ColumnRef)
 
 
 def _behind_having(plan: LogicalPlan) -> frozenset[ColumnRef]:
@@ -54,5 +59,5 @@ def _behind_having(plan: LogicalPlan) -> frozenset[ColumnRef]:
         return frozenset()
     nodes = [node for expression in operands(plan.shape.having) for node in walk(expression)]
     keys = [columns_of(plan.keys[node.index].expr) for node in nodes if isinstance(node, Key)]
-    values = [plan.values[node.index] for node in nodes if isinstance(node, Value)]
+    values = [plan.values[index] for node in nodes for index in value_indices(node)]
     return frozenset().union(*keys, *(columns_of(*v.factors, v.condition) for v in values))

@@ -121,6 +121,26 @@ class Rational:
 
 
 @dataclass(frozen=True, slots=True)
+class Term:
+    """A pooled value times a constant in lowest terms."""
+
+    value: int
+    numerator: int
+    denominator: int = 1
+
+    def __post_init__(self) -> None:
+        if self.denominator < 1 or math.gcd(self.numerator, self.denominator) != 1:
+            raise FormError(": a coefficient must be in lowest terms")
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """A sum of pooled values, each times a constant: how moments are scaled and moved back to their origin."""
+
+    terms: tuple[Term, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
     """A string constant."""
 
@@ -187,7 +207,7 @@ class Moment:
 
 
 Expression = (
-    Value | Key | Rational | Text | Null | Arithmetic | Function | Round | Coalesce | NullIf | Moment
+    Value | Key | Rational | Linear | Text | Null | Arithmetic | Function | Round | Coalesce | NullIf | Moment
 )
 
 
@@ -355,8 +375,8 @@ class Shape:
 
     def _check(self, expression: Expression) -> None:
         for node in walk(expression):
-            if isinstance(node, Value) and node.index >= len(self.values):
-                raise FormError(f": there is no value {node.index}")
+            if any(index >= len(self.values) for index in value_indices(node)):
+                raise FormError(": a value that does not exist")
             if isinstance(node, Key) and node.index >= len(self.keys):
                 raise FormError(f": there is no key {node.index}")
 
@@ -370,6 +390,17 @@ class Shape:
         return SHAPE.decode(value)
 
 
+def value_indices(expression: Expression) -> tuple[int, ...]:
+    """The pooled values that this node itself reads."""
+    match expression:
+        case Value(index):
+            return (index,)
+        case Linear(terms):
+            return tuple(term.value for term in terms)
+        case _:
+            return ()
+
+
 def children(expression: Expression) -> tuple[Expression, ...]:
     """The expressions directly below."""
     match expression:
@@ -379,7 +410,7 @@ def children(expression: Expression) -> tuple[Expression, ...]:
             return (operand,)
         case Coalesce(parts) | Moment(_, parts):
             return parts
-        case Value() | Key() | Rational() | Text() | Null():
+        case Value() | Key() | Rational() | Linear() | Text() | Null():
             return ()
 
 
@@ -420,6 +451,11 @@ EXPRESSION: Final[Union[Expression]] = Union("an expression")
 EXPRESSION.add("value", Value, index=_index)
 EXPRESSION.add("key", Key, index=_index)
 EXPRESSION.add("number", Rational, numerator=big, denominator=big)
+EXPRESSION.add(
+    "linear",
+    Linear,
+    terms=sequence(record(Term, value=_index, numerator=big, denominator=big), 64),
+)
 EXPRESSION.add("text", Text, text=text())
 EXPRESSION.add("null", Null)
 EXPRESSION.add(

@@ -1,0 +1,217 @@
+"""The cohorts, gates and values of a plan, each once, and linear combinations of them (layer 3, no I/O).
+
+An aggregate asks for moments of its arguments over the rows that count: how many, the sum, the sum of squares or products.
+This is where they become integers that owners sum: squares and products are taken about a public centre in the middle of the
+declared bounds where that makes the narrow field suffice, and moved back to the origin exactly in the shape.
+
+Every value hangs on the gate of its own rows (SECURITY rule 18): those that pass WHERE and FILTER and have no NULL argument,
+together with their complement in the cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+from mpcd import limits
+from mpcd.errors import PlanUnsupported, RangeTooWide
+from mpcd.plan import ranges
+from mpcd.plan.check import check_factors, indicator_cells
+from mpcd.plan.nodes import (
+    Cohort,
+    Expr,
+    Gate,
+    IsNotTrue,
+    IsNull,
+    LocalValue,
+    Not,
+    Pred,
+    ValueKind,
+    columns_of,
+    conjunction,
+    conjuncts,
+)
+from mpcd.plan.ranges import FIELD_LIMITS, Bounds
+from mpcd.plan.relation import Relation
+from mpcd.plan.scalar import Scalar, plus
+from mpcd.results import shape
+from mpcd.results.schema import FormError
+
+Combination = Mapping[int, Fraction]
+"""Index of a value to its coefficient."""
+
+
+class Moments:
+    """Collects what owners must compute; equal requests share."""
+
+    def __init__(self, relation: Relation) -> None:
+        self.relation = relation
+        self._cohorts: dict[Cohort, int] = {Cohort(None): 0}
+        self._gates: dict[Gate, int] = {Gate(0, None): 0}
+        self._values: dict[LocalValue, int] = {}
+
+    @property
+    def cohorts(self) -> tuple[Cohort, ...]:
+        """All cohorts, the whole cell first."""
+        return tuple(self._cohorts)
+
+    @property
+    def gates(self) -> tuple[Gate, ...]:
+        """All gates, that of the whole cell first."""
+        return tuple(self._gates)
+
+    @property
+    def values(self) -> tuple[LocalValue, ...]:
+        """All values."""
+        return tuple(self._values)
+
+    # -------------------------------------------------------------------------------------------- conditions
+
+    def present(self, condition: Pred | None, *exprs: Expr) -> Pred | None:
+        """The condition, and that none of the columns is NULL."""
+        columns = sorted(columns_of(*exprs), key=lambda ref: (ref.source, ref.name))
+        nullable = [column for column in columns if self.relation.bounds(column).nullable]
+        return conjunction((*(Not(IsNull(column)) for column in nullable), *conjuncts(condition)))
+
+    def _cohort(self, cohort: Cohort) -> int:
+        index = self._cohorts.setdefault(cohort, len(self._cohorts))
+        if len(self._cohorts) > limits.PLAN_COHORTS_MAX:
+            raise PlanUnsupported(
+                f"more than {limits.PLAN_COHORTS_MAX} different sets of patients; ask for fewer FILTERs at once"
+            )
+        return index
+
+    def _gate(self, condition: Pred | None, also: tuple[Cohort, ...]) -> int:
+        complement = None if condition is None else self._cohort(Cohort(IsNotTrue(condition)))
+        gate = Gate(self._cohort(Cohort(condition)), complement, tuple(self._cohort(cohort) for cohort in also))
+        return self._gates.setdefault(gate, len(self._gates))
+
+    # -------------------------------------------------------------------------------------------- values
+
+    def count(self, condition: Pred | None, also: tuple[Cohort, ...] = ()) -> Combination:
+        """How many rows pass; `also` are further cohorts for the gate."""
+        return {self._value("count", (), condition, 0, 1, also): Fraction(1)}
+
+    def total(self, argument: Scalar, condition: Pred | None, also: tuple[Cohort, ...] = ()) -> Combination:
+        """The sum of a number over the rows that pass; no NULL may be among them."""
+        rows = self.count(condition, also)
+        if argument.expr is None:
+            return scaled(rows, argument.offset)
+        total = self._sum((argument.expr,), condition, also)
+        return added(scaled(total, argument.factor), scaled(rows, argument.offset))
+
+    def product(
+        self, left: Scalar, right: Scalar, condition: Pred | None, also: tuple[Cohort, ...] = ()
+    ) -> Combination:
+        """The sum of left * right over the rows that pass."""
+        rows = self.count(condition, also)
+        if left.expr is None:
+            return scaled(self.total(right, condition, also), left.offset)
+        if right.expr is None:
+            return scaled(self.total(left, condition, also), right.offset)
+        x, y = self._sum((left.expr,), condition, also), self._sum((right.expr,), condition, also)
+        xy = self._product(left.expr, right.expr, condition, also)
+        # (fx + o)(gy + p) = fg xy + fp x + go y + op
+        return added(
+            scaled(xy, left.factor * right.factor),
+            scaled(x, left.factor * right.offset),
+            scaled(y, right.factor * left.offset),
+            scaled(rows, left.offset * right.offset),
+        )
+
+    def _product(self, x: Expr, y: Expr, condition: Pred | None, also: tuple[Cohort, ...]) -> Combination:
+        """The sum of x * y, about a centre where that saves the wide field."""
+        if _order(y) < _order(x):
+            x, y = y, x
+        a, b = ranges.bounds(x, self.relation.bounds), ranges.bounds(y, self.relation.bounds)
+        centre_x, centre_y = (a.low + a.high) // 2, (b.low + b.high) // 2
+        plain = self._field(_product_bounds(a, b, same=x == y))
+        moved = self._field(_product_bounds(_shifted(a, centre_x), _shifted(b, centre_y), same=x == y))
+        if plain == "p" or moved is None or plain == moved:
+            return self._sum((x, y), condition, also)
+        centred = self._sum((plus(x, -centre_x), plus(y, -centre_y)), condition, also)
+        # sum xy = sum (x-c)(y-d) + d sum x + c sum y - n c d
+        return added(
+            centred,
+            scaled(self._sum((x,), condition, also), Fraction(centre_y)),
+            scaled(self._sum((y,), condition, also), Fraction(centre_x)),
+            scaled(self.count(condition, also), Fraction(-centre_x * centre_y)),
+        )
+
+    def _field(self, found: Bounds) -> shape.FieldName | None:
+        return ranges.field_for(found.low, found.high, self.relation.rows_max)
+
+    def _sum(self, factors: tuple[Expr, ...], condition: Pred | None, also: tuple[Cohort, ...]) -> Combination:
+        try:
+            check_factors(factors)
+        except FormError as error:
+            raise PlanUnsupported(
+                f"this argument of an aggregate is not answered{error}; GROUP BY the expression, or use "
+                "FILTER (WHERE ...), so that the cells it tells apart are protected as cells"
+            ) from None
+        bounded = [ranges.bounds(factor, self.relation.bounds) for factor in factors]
+        found = bounded[0]
+        if len(bounded) == 2:
+            found = _product_bounds(bounded[0], bounded[1], same=factors[0] == factors[1])
+        cells = (*also, *indicator_cells(factors, condition, self.relation))
+        return {self._value("sum", factors, condition, found.low, found.high, cells): Fraction(1)}
+
+    def _value(
+        self,
+        kind: ValueKind,
+        factors: tuple[Expr, ...],
+        condition: Pred | None,
+        low: int,
+        high: int,
+        also: tuple[Cohort, ...],
+    ) -> int:
+        field = ranges.field_for(low, high, self.relation.rows_max)
+        if field is None:
+            raise RangeTooWide(
+                f"a sum could reach {ranges.pooled_size(low, high, self.relation.rows_max)}: one row adds {low} to {high} "
+                f"from the declared bounds, times {self.relation.rows_max} rows; the widest field holds less than "
+                f"{FIELD_LIMITS['q']} (2^126). Tighter bounds or a smaller rows_max in the roster would help"
+            )
+        gate = self._gate(condition, also)
+        value = LocalValue(kind, factors, condition, low, high, field, gate)
+        index = self._values.setdefault(value, len(self._values))
+        if len(self._values) > limits.PLAN_VALUES_MAX:
+            raise PlanUnsupported(f"more than {limits.PLAN_VALUES_MAX} values; ask for fewer columns at once")
+        return index
+
+
+def _order(expr: Expr) -> str:
+    """A fixed order of expressions, so that x * y and y * x are one value."""
+    return repr(expr)
+
+
+def _shifted(found: Bounds, centre: int) -> Bounds:
+    return Bounds(found.low - centre, found.high - centre)
+
+
+def _product_bounds(a: Bounds, b: Bounds, *, same: bool) -> Bounds:
+    return ranges.square(a) if same else ranges.multiply(a, b)
+
+
+def scaled(combination: Combination, factor: Fraction) -> Combination:
+    """The combination times a constant."""
+    return {index: coefficient * factor for index, coefficient in combination.items()}
+
+
+def added(*combinations: Combination) -> Combination:
+    """The sum of combinations."""
+    result: dict[int, Fraction] = {}
+    for combination in combinations:
+        for index, coefficient in combination.items():
+            result[index] = result.get(index, Fraction(0)) + coefficient
+    return result
+
+
+def expression(combination: Combination) -> shape.Expression:
+    """The combination as the shape writes it; values with coefficient zero still decide with their gates."""
+    if len(combination) == 1:
+        ((index, coefficient),) = combination.items()
+        if coefficient == 1:
+            return shape.Value(index)
+    terms = sorted(combination.items())
+    return shape.Linear(tuple(shape.Term(index, c.numerator, c.denominator) for index, c in terms))
