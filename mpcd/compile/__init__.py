@@ -1,2 +1,1 @@
-"""From the agreed logical plan to what runs: the physical plan, its hash, its exact cost, and the words of
-`explain`."""
+"""From the agreed logical plan to what runs: the physical plan, its hash, its program and exact cost, and `explain`."""

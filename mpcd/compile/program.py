@@ -77,8 +77,8 @@ class Program:
         rules = plan.rules
         if rules.safe_round_base > 1:
             raise PlanUnsupported(
-                "an owner's policy asks for rounded counts (`safe_round_base`), which this version does not evaluate
-                yet; " "nothing is released without it"
+                "an owner's policy asks for rounded counts (`safe_round_base`), which this version does not evaluate "
+                "yet; nothing is released without it"
             )
         self._rules = GateRules(
             threshold=rules.safe_threshold,

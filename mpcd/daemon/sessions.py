@@ -461,8 +461,8 @@ class Sessions:
             )
         except MpcdError as error:
             code, text = agreement.failure_of(error)
-            return Answer(verdict="fail", failure_code=code, failure_message=text, **common), None  # type:
-            ignore[arg - type]
+            failed = Answer(verdict="fail", failure_code=code, failure_message=text, **common)  # type: ignore[arg-type]
+            return failed, None
         refusals = self._owner.refusals(request, plan) if self._me in plan.owners else ()
         return (
             Answer(

@@ -1,6 +1,6 @@
 """The PRSS keys of one compute party in one session, and their confirmation (no I/O beyond the transport).
 
-`own` is the key that P_i shares with P_{i-1}, `following` the one that it shares with P_{i+1} (`protocols.prss`). 
+`own` is the key that P_i shares with P_{i-1}, `following` the one that it shares with P_{i+1} (`protocols.prss`).
 They are made from fresh secrets of both ends, see `agreement`; they live in memory only and are never shown.
 """
 
@@ -87,6 +87,6 @@ class PrssKeys:
             wanted = agreement.key_confirmation(key, self._session, role.index)
             if not hmac.compare_digest(bytes(received[role]), wanted):
                 raise SessionFault(
-                    f"compute parties {self._index} and {role.index} hold different keys for this session: their
-                    answers or " "their channel changed while it was being prepared; ask again"
+                    f"compute parties {self._index} and {role.index} hold different keys for this session: "
+                    "their answers or their channel changed while it was being prepared; ask again"
                 )
