@@ -331,6 +331,7 @@ def compute_context(
     *,
     session: SessionId,
     parties: Mapping[Role, PartyId] | None = None,
+    verifier: Verifier | None = None,
 ) -> Context:
     """The root context of compute party `index`; narrow it once per protocol call.
 
@@ -341,10 +342,12 @@ def compute_context(
         security: what every party has agreed on for this session.
         session: 32 bytes, derived by all parties.
         parties: who plays which role, so that faults can name them.
+        verifier: proves the batches; by default the one that `security` stands for.
     """
-    if security != "semi-honest":
+    verifier = verifier or SemiHonest()
+    if verifier.security != security:
         raise Bug(f"{security} security has no verifier in this version")
-    return Context(_Session(COMPUTE_ROLES[index], transport, session, parties or {}, prss, SemiHonest()), "")
+    return Context(_Session(COMPUTE_ROLES[index], transport, session, parties or {}, prss, verifier), "")
 
 
 def outer_context(

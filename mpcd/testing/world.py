@@ -21,7 +21,7 @@ from typing import Any, Final, Literal, Self
 
 import numpy as np
 
-from mpcd.errors import CheatDetected, MpcdError
+from mpcd.errors import MpcdError, PeerGone
 from mpcd.field import FP, Field, Vector, bits
 from mpcd.ids import COMPUTE_PARTIES, COMPUTE_ROLES, PartyId, Role, SessionId
 from mpcd.protocols.context import Context, InputContext, OuterContext, compute_context, input_context, outer_context
@@ -99,7 +99,13 @@ def reconstruct(
 class World:
     """One seed; each `run` is a session of its own."""
 
-    def __init__(self, seed: int, field: Field = FP, prss: Callable[[int], Prss] | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        field: Field = FP,
+        prss: Callable[[int], Prss] | None = None,
+        verifier: Callable[[], SemiHonest] = SemiHonest,
+    ) -> None:
         self.seed = seed
         self.field = field
         self.lockstep = Lockstep()
@@ -109,6 +115,7 @@ class World:
         self.errors: dict[Role, MpcdError] = {}
         """The last session's errors, by role; of the corrupt party too."""
         self._prss = prss
+        self._verifier = verifier
         self._adversary: Adversary | None = None
         self._drawn = 0
 
@@ -197,7 +204,7 @@ class World:
         """Run one session of programs, one coroutine per role; what each honest role returned.
 
         Raises:
-            MpcdError: the first honest role's error (all are in `errors`).
+            MpcdError: the cause that an honest role has found (all errors are in `errors`).
             Unmatched: without an adversary, if messages do not match.
         """
         driver = self.lockstep = Lockstep(self._adversary)
@@ -208,9 +215,9 @@ class World:
         for index, role in enumerate(COMPUTE_ROLES):
             prss = self._prss(index) if self._prss else Prss(keys[index], keys[(index + 1) % COMPUTE_PARTIES])
             transport = driver.transport(role)
-            ctx = compute_context(index, transport, prss, session=session, parties=parties)
-            assert isinstance(ctx.verifier, SemiHonest)
-            self.deferred.append(ctx.verifier)
+            verifier = self._verifier()
+            self.deferred.append(verifier)
+            ctx = compute_context(index, transport, prss, session=session, parties=parties, verifier=verifier)
             driver.add(transport, compute(ctx))
         for index, program in (inputs or {}).items():
             transport = driver.transport(Role("input", index))
@@ -221,9 +228,9 @@ class World:
         driver.run()
         self.errors = driver.errors()
         corrupt = self._adversary.role if self._adversary else None
-        for role, error in self.errors.items():
-            if role != corrupt:
-                raise error
+        honest = [error for role, error in self.errors.items() if role != corrupt]
+        if honest:
+            raise min(honest, key=lambda error: isinstance(error, PeerGone))  # others go because one has aborted
         return {role: value for role, value in driver.results().items() if role != corrupt}
 
     def run(self, protocol: Callable[..., Awaitable[Any]], *arguments: Any, **public: Any) -> Any:
@@ -239,7 +246,7 @@ class World:
             learnt anything.
 
         Raises:
-            MpcdError: the first honest party's error.
+            MpcdError: the cause that an honest party has found.
         """
         shares = [self._shares_of(argument) for argument in arguments]
         name = getattr(protocol, "__name__", "protocol").strip("_")
@@ -304,4 +311,4 @@ def opened(protocol: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[V
     return program
 
 
-__all__ = ["ANALYST", "Bits", "CheatDetected", "World", "ints_of", "opened", "planes_of", "reconstruct"]
+__all__ = ["ANALYST", "Bits", "World", "ints_of", "opened", "planes_of", "reconstruct"]

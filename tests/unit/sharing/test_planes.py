@@ -57,9 +57,7 @@ def test_planes_move(count: int) -> None:
     assert value(local(lambda a: a.plane(6), x)) == [a >> 6 for a in u]
     assert value(local(lambda a: a.plane(0).repeat(3), x)) == [7 * (a & 1) for a in u]
     assert value(local(lambda a: Planes.join([a.plane(3), a.plane(0)]), x)) == [a >> 3 & 1 | (a & 1) << 1 for a in u]
-    assert value(local(lambda a: a.put((0, 2), a.planes([2, 0])), x)) == [
-        a & ~5 | (a & 1) << 2 | a >> 2 & 1 for a in u
-    ]
+    assert value(local(lambda a: a.put((0, 2), a.planes([2, 0])), x)) == [a & ~5 | (a & 1) << 2 | a >> 2 & 1 for a in u]
 
 
 @pytest.mark.parametrize("first", COUNTS)
@@ -78,7 +76,8 @@ def test_stack_and_concatenate(first: int, second: int) -> None:
 
 
 def test_unstack_clears_what_a_circuit_did_to_the_gaps() -> None:
-    stacked = [Planes.stack([a, b]).invert(i) for i, (a, b) in enumerate(zip(dealt([0], 2), dealt([0], 2), strict=True))]
+    x, y = dealt([0], 2), dealt([0], 2)
+    stacked = [Planes.stack([x[i], y[i]]).invert(i) for i in range(3)]
     pieces = [share.unstack([1, 1])[0] for share in stacked]
     assert value(pieces) == [3]
 
