@@ -45,7 +45,7 @@ def change_message(index: int, key: str) -> Callable[[Vector], None]:
     return lambda vector: vector["messages"][index].update({key: flip(vector["messages"][index][key])})
 
 
-WRONG = {
+WRONG: dict[str, Callable[[Vector], None]] = {
     "prologue": change("init_prologue"),
     "receiver's prologue": change("resp_prologue"),
     "receiver's static": change("resp_static"),
