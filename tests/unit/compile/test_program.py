@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,7 +93,7 @@ def run(world: World, plan: PhysicalPlan) -> list[bytes]:
     program = Program(plan)
     cells = [some_cells(owner) for owner in range(len(plan.owners))]
     inputs = {
-        owner: (lambda ctx, cell=cell: program.run_input(ctx, cell))  # type: ignore[misc]
+        owner: (lambda ctx, cell=cell: program.run_input(ctx, cell))
         for owner, cell in enumerate(cells)
     }
     results = world.session(program.run_compute, inputs)
@@ -101,12 +102,12 @@ def run(world: World, plan: PhysicalPlan) -> list[bytes]:
 
 def opened(payloads: list[bytes]) -> tuple[list[list[int]], list[list[int]]]:
     """Statuses per gate and values, after checking that both copies of every component agree."""
-    decoded = [canonical.decode(payload) for payload in payloads]
+    decoded: list[Any] = [canonical.decode(payload) for payload in payloads]
     statuses = []
     for which in range(2):
         planes = []
         for weight in range(3):
-            pairs = [value["statuses"][which][weight] for value in decoded]  # type: ignore[index, call-overload]
+            pairs = [value["statuses"][which][weight] for value in decoded]
             assert all(pairs[i][1] == pairs[(i + 1) % 3][0] for i in range(3))
             words = [np.frombuffer(pair[0], dtype="<u8") for pair in pairs]
             bits = np.unpackbits((words[0] ^ words[1] ^ words[2]).view(np.uint8), bitorder="little")
@@ -114,7 +115,7 @@ def opened(payloads: list[bytes]) -> tuple[list[list[int]], list[list[int]]]:
         statuses.append(sum(planes).tolist())  # type: ignore[union-attr]
     values = []
     for place, field in enumerate((FP, FP, FQ)):
-        pairs = [value["values"][place] for value in decoded]  # type: ignore[index, call-overload]
+        pairs = [value["values"][place] for value in decoded]
         assert all(pairs[i][1] == pairs[(i + 1) % 3][0] for i in range(3))
         parts = [field.decode(pair[0], CELLS) for pair in pairs]
         values.append(field.to_signed(field.add(field.add(parts[0], parts[1]), parts[2])))
@@ -173,10 +174,9 @@ def test_inconsistent_input_is_caught_before_anything_depends_on_it() -> None:
 
 def test_one_wrong_copy_shows_in_the_payloads() -> None:
     payloads = run(World(4), physical())
-    value = canonical.decode(payloads[1])
-    assert isinstance(value, dict)
-    first = value["values"][0][1]  # type: ignore[index, call-overload]
-    value["values"][0][1] = bytes([first[0] ^ 1]) + first[1:]  # type: ignore[index, call-overload]
+    value: Any = canonical.decode(payloads[1])
+    first = value["values"][0][1]
+    value["values"][0][1] = bytes([first[0] ^ 1]) + first[1:]
     payloads[1] = canonical.encode(value)
     with pytest.raises(AssertionError):
         opened(payloads)
