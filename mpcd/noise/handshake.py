@@ -209,7 +209,7 @@ class HandshakeState(Opaque):
             The message, at most 65,535 bytes.
 
         Raises:
-            NoiseFailed: the peer's key from an earlier message is unusable; the state is dead.
+            NoiseFailed: a key from the peer's earlier message is unusable or a stranger's; the state is dead.
             NoiseMisuse: out of turn, or the payload is too long; nothing has changed.
         """
         self._require(finished=False)
@@ -220,6 +220,7 @@ class HandshakeState(Opaque):
         with self._alive():
             parts = [self._write_token(token) for token in self._pattern.messages[self._index]]
             parts.append(self._symmetric.encrypt_and_hash(payload))
+            self._refuse_stranger()
         self._advance()
         return b"".join(parts)
 
@@ -248,8 +249,7 @@ class HandshakeState(Opaque):
             for token in self._pattern.messages[self._index]:
                 view = view[self._read_token(token, view) :]
             payload = self._symmetric.decrypt_and_hash(view)
-            if self._stranger:
-                raise NoiseFailed("the peer's static key is a stranger's")
+            self._refuse_stranger()
         self._advance()
         return payload
 
@@ -370,6 +370,11 @@ class HandshakeState(Opaque):
         if len(psk) != PSK_BYTES:
             raise NoiseMisuse(f"a pre-shared key has {PSK_BYTES} bytes")
         return psk
+
+    def _refuse_stranger(self) -> None:
+        """Ends a handshake whose look-up knew no key, after the work that a known key would have caused."""
+        if self._stranger:
+            raise NoiseFailed("the peer's static key is a stranger's")
 
     # -------------------------------------------------------------------------------------------- life cycle
 

@@ -77,7 +77,7 @@ class RecordCipher(Protocol):
         """Drops the key."""
 
 
-_TYPES: Final = frozenset(int(kind) for kind in RecordType)
+_TYPES: Final = {int(kind): kind for kind in RecordType}
 
 
 @final
@@ -212,7 +212,18 @@ class RecordReader:
         rekey_records: how many records a key decrypts; the same at both ends.
     """
 
-    __slots__ = ("_buffer", "_cipher", "_closed", "_count", "_end", "_failed", "_rekey_records", "_scratch", "_start")
+    __slots__ = (
+        "_buffer",
+        "_cipher",
+        "_closed",
+        "_count",
+        "_end",
+        "_failed",
+        "_following",
+        "_rekey_records",
+        "_scratch",
+        "_start",
+    )
 
     def __init__(
         self,
@@ -228,6 +239,7 @@ class RecordReader:
         self._scratch = memoryview(bytearray(PAYLOAD_BYTES_MAX))
         self._start = 0
         self._end = 0
+        self._following: tuple[RecordType, int] | None = None
         self._count = 0
         self._rekey_records = rekey_records
         self._closed = False
@@ -289,6 +301,8 @@ class RecordReader:
         Raises:
             WireFailed: no record can look like this.
         """
+        if self._following is not None:
+            return self._following
         self._require_alive()
         if self._end - self._start < HEADER_BYTES:
             return None
@@ -304,7 +318,8 @@ class RecordReader:
             self._fail("a record of an unknown type")
         if self._end - self._start < HEADER_BYTES + length:
             return None
-        return RecordType(kind), length - TAG_BYTES
+        self._following = _TYPES[kind], length - TAG_BYTES
+        return self._following
 
     def read(self) -> tuple[RecordType, memoryview] | None:
         """The next complete record, authenticated.
@@ -346,6 +361,7 @@ class RecordReader:
         """Authenticates and consumes the next record."""
         body = self._start + HEADER_BYTES
         end = body + length + TAG_BYTES
+        self._following = None
         try:
             self._cipher.decrypt_into(self._buffer[self._start : body], self._buffer[body:end], out)
         except ValueError:
@@ -366,5 +382,6 @@ class RecordReader:
     def _fail(self, reason: str) -> Never:
         """Ends the reader and drops its key."""
         self._failed = True
+        self._following = None
         self._cipher.forget()
         raise WireFailed(reason) from None

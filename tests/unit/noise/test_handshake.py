@@ -305,3 +305,15 @@ def test_a_look_up_needs_a_static_key_to_look_up() -> None:
     with pytest.raises(NoiseMisuse):
         states[0].write_message()
     assert_dead(states[0])
+
+
+def test_a_responder_that_needs_the_psk_to_answer_does_not_answer_a_stranger() -> None:
+    suite, ours, theirs = "Noise_IKpsk2_25519_AESGCM_SHA512", bytes([1]) * 32, bytes([2]) * 32
+    caller = HandshakeState(
+        suite, initiator=True, s=ours, rs=KeyPair(theirs).public, psk=noise.NO_PSK, entropy=os.urandom
+    )
+    called = HandshakeState(suite, initiator=False, s=theirs, psk=lambda _key: None, entropy=os.urandom)
+    called.read_message(caller.write_message())
+    with pytest.raises(NoiseFailed):
+        called.write_message()
+    assert_dead(called)
