@@ -1,0 +1,164 @@
+"""`mpcctl peers | ledger | table | reload | drain` (layer 15)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import click
+
+from mpcd import limits
+from mpcd.api.types import Map, Method
+from mpcd.cli.shared import connect, json_option, maps, show, texts, write_json, write_table
+
+
+@click.command()
+@json_option
+@click.pass_context
+def peers(context: click.Context, as_json: bool) -> None:
+    """Show the channels to the other parties."""
+    with connect(context, admin=True) as client:
+        answer = client.call(Method.PEERS)
+    if as_json:
+        write_json(answer)
+        return
+    rows = [
+        [show(peer.get(key)) for key in ("party", "name", "state", "address")] + [show(peer.get("detail"))]
+        for peer in maps(answer, "peers")
+    ]
+    write_table(["party", "name", "state", "dialled", "detail"], rows)
+
+
+@click.group()
+def ledger() -> None:
+    """Verify or show the audit record."""
+
+
+@ledger.command()
+@json_option
+@click.pass_context
+def verify(context: click.Context, as_json: bool) -> None:
+    """Check the hash chain from its first entry to its last."""
+    with connect(context, admin=True) as client:
+        answer = client.call(Method.LEDGER_VERIFY)
+    if as_json:
+        write_json(answer)
+        return
+    click.echo(f"good: {show(answer.get('entries'))} entries, head {_digest(answer.get('head'))}")
+
+
+@ledger.command(name="show")
+@click.option("--from", "from_seq", default=0, show_default=True, type=click.IntRange(0), help="First entry.")
+@click.option(
+    "--count", default=50, show_default=True, type=click.IntRange(1, limits.API_LEDGER_ENTRIES_MAX), help="How many."
+)
+@json_option
+@click.pass_context
+def show_entries(context: click.Context, from_seq: int, count: int, as_json: bool) -> None:
+    """Show entries: what was asked, decided, recorded, released."""
+    with connect(context, admin=True) as client:
+        answer = client.call(Method.LEDGER_ENTRIES, {"from_seq": from_seq, "count": count})
+    if as_json:
+        write_json(answer)
+        return
+    rows = [
+        [show(entry.get("seq")), _time(entry), show(entry.get("kind")), show(entry.get("session")), _content(entry)]
+        for entry in maps(answer, "entries")
+    ]
+    write_table(["entry", "time (UTC)", "kind", "session", "content"], rows)
+
+
+@click.group()
+def table() -> None:
+    """Import, publish and list this party's tables."""
+
+
+@table.command(name="list")
+@json_option
+@click.pass_context
+def list_tables(context: click.Context, as_json: bool) -> None:
+    """Show this party's tables and which version answers requests."""
+    with connect(context, admin=True) as client:
+        answer = client.call(Method.TABLE_LIST)
+    if as_json:
+        write_json(answer)
+        return
+    rows = [
+        [show(item.get("name")), show(item.get("state")), show(item.get("rows")), show(item.get("data_version"))[:16]]
+        for item in maps(answer, "tables")
+    ]
+    write_table(["table", "state", "rows", "data version"], rows)
+
+
+@table.command(name="import")
+@click.argument("name")
+@click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@json_option
+@click.pass_context
+def import_table(context: click.Context, name: str, files: tuple[Path, ...], as_json: bool) -> None:
+    """Turn FILES (or those that mpcd.toml names) into an immutable version of table NAME."""
+    paths = [str(path.resolve()) for path in files]
+    with connect(context, admin=True) as client:
+        answer = client.call(Method.TABLE_IMPORT, {"table": name, "paths": list(paths)})
+    if as_json:
+        write_json(answer)
+        return
+    click.echo(
+        f"imported {show(answer.get('rows'))} rows of {name} as version {show(answer.get('data_version'))[:16]}; "
+        f"`mpcctl table publish {name}` lets it answer requests"
+    )
+    for note in texts(answer.get("notes")):
+        click.echo(f"note: {note}")
+
+
+@table.command()
+@click.argument("name")
+@click.option("--version", "data_version", metavar="HASH", help="Data version (default: the newest).")
+@json_option
+@click.pass_context
+def publish(context: click.Context, name: str, data_version: str | None, as_json: bool) -> None:
+    """Let a version of table NAME answer requests from now on."""
+    params: Map = {"table": name} if data_version is None else {"table": name, "data_version": data_version}
+    with connect(context, admin=True) as client:
+        answer = client.call(Method.TABLE_PUBLISH, params)
+    if as_json:
+        write_json(answer)
+        return
+    click.echo(f"published {name}: {show(answer.get('rows'))} rows, version {show(answer.get('data_version'))[:16]}")
+
+
+@click.command()
+@click.pass_context
+def reload(context: click.Context) -> None:
+    """Let the daemon read its policy again; a wrong file leaves the old one in force."""
+    with connect(context, admin=True) as client:
+        client.call(Method.RELOAD)
+    click.echo("reloaded")
+
+
+@click.command()
+@click.pass_context
+def drain(context: click.Context) -> None:
+    """Let the daemon take no new requests; those that run go on."""
+    with connect(context, admin=True) as client:
+        answer = client.call(Method.DRAIN)
+    click.echo(f"draining; {show(answer.get('jobs_running'))} sessions still run")
+
+
+def _digest(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def _time(entry: Map) -> str:
+    at = entry.get("at")
+    if not isinstance(at, (int, float)):
+        return "-"
+    return dt.datetime.fromtimestamp(at, dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _content(entry: Map) -> str:
+    content = entry.get("content")
+    if content is None:
+        return "(erased)"
+    text = " ".join(show(content).split())
+    return text if len(text) <= 100 else text[:97] + "..."

@@ -1,0 +1,186 @@
+"""`mpcctl describe | explain | sql | status` (layer 15)."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from mpcd.api.types import Map, Method, NodeInfo
+from mpcd.cli.shared import connect, json_option, kilobytes, maps, plural, show, texts, write_json, write_table
+
+_NOT_TERMINAL_WIDTH = 100
+
+
+@click.command()
+@json_option
+@click.pass_context
+def describe(context: click.Context, as_json: bool) -> None:
+    """Show the tables that can be asked about, their columns and what each may be used for."""
+    with connect(context) as client:
+        answer = client.describe()
+    if as_json:
+        write_json(answer)
+        return
+    click.echo(f"consortium {show(answer.get('consortium'))}, roster version {show(answer.get('roster_version'))}")
+    for party in maps(answer, "parties"):
+        click.echo(f"  party {show(party.get('id'))}: {show(party.get('name'))} ({show(party.get('roles'))})")
+    for table in maps(answer, "tables"):
+        owners = show(table.get("owners"))
+        click.echo(
+            f"\ntable {show(table.get('name'))}: parties {owners}, at most {show(table.get('rows_max'))} rows each"
+        )
+        rows = [
+            [show(column.get("name")), _type(column), _domain(column), show(column.get("uses"))]
+            for column in maps(table, "columns")
+        ]
+        write_table(["column", "type", "values", "uses"], rows)
+    if not maps(answer, "tables"):
+        click.echo("\nno table is open to you here; ask an owner to accept your key")
+
+
+@click.command()
+@click.argument("query")
+@json_option
+@click.pass_context
+def explain(context: click.Context, query: str, as_json: bool) -> None:
+    """Show what QUERY would open, cost and need, without running it; - reads it from standard input."""
+    with connect(context, signs=True) as client:
+        answer = client.explain(_text(query))
+    if as_json:
+        write_json(answer)
+    else:
+        _print_plan(answer)
+    refusals = maps(answer, "refusals")
+    context.exit(3 if refusals else 0)
+
+
+def _print_plan(answer: Map) -> None:
+    click.echo(f"columns   {show(answer.get('columns'))}")
+    click.echo(f"cells     {show(answer.get('cells'))}")
+    click.echo(f"security  {show(answer.get('security'))}")
+    sent = answer.get("bytes_sent")
+    sizes = (
+        ", ".join(f"{kilobytes(size)} by each {role} party" for role, size in sent.items() if isinstance(size, int))
+        if isinstance(sent, dict)
+        else "-"
+    )
+    click.echo(f"cost      {show(answer.get('rounds'))} rounds; sent: {sizes}")
+    click.echo(f"plan      {show(answer.get('plan_hash'))}")
+    uses = answer.get("uses")
+    if isinstance(uses, dict) and uses:
+        click.echo("\nneeds these uses of columns:")
+        for column, verbs in uses.items():
+            click.echo(f"  {column}: {show(verbs)}")
+    for title, key in (("would be opened to you", "opened"), ("rules", "rules")):
+        click.echo(f"\n{title}:")
+        for sentence in texts(answer.get(key)):
+            click.echo(f"  {sentence}")
+    refusals = maps(answer, "refusals")
+    if not refusals:
+        click.echo("\nno party refuses")
+        return
+    click.echo(f"\nrefused, for {plural(len(refusals), 'reason')}:")
+    for reason in refusals:
+        click.echo(f"  party {show(reason.get('party'))}, {show(reason.get('rule'))}: {show(reason.get('message'))}")
+
+
+@click.command()
+@click.argument("query")
+@json_option
+@click.option("--csv", "as_csv", is_flag=True, help="Write CSV; what else is to be said goes to stderr.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress and no caveats.")
+@click.pass_context
+def sql(context: click.Context, query: str, as_json: bool, as_csv: bool, quiet: bool) -> None:
+    """Run QUERY over the pooled tables; - reads it from standard input.
+
+    NULL is written NULL (JSON null, CSV empty).  A suppressed cell is never written as NULL: the rule's name stands
+    in its place.
+    """
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other.")
+    text = _text(query)
+    from mpcd.cli.progress import progress  # noqa: PLC0415
+
+    with connect(context, signs=True) as client:
+        with progress(wanted=not quiet) as on_event:
+            answer = client.sql(text, on_event)
+        node = client.node
+    from mpcd.cli import caveats  # noqa: PLC0415
+    from mpcd.results import render  # noqa: PLC0415
+
+    if as_json:
+        document = render.to_json_value(answer.table)
+        document["info"] = caveats.as_map(answer.table, answer.info, node)
+        write_json(document)
+    elif as_csv:
+        click.echo(render.to_csv(answer.table), nl=False)
+        if not quiet:
+            click.echo("\n".join(caveats.lines(answer.table, answer.info, node)), err=True)
+    else:
+        click.echo(render.to_text(answer.table))
+        if not quiet:
+            click.echo()
+            click.echo("\n".join(caveats.lines(answer.table, answer.info, node)))
+
+
+@click.command()
+@json_option
+@click.pass_context
+def status(context: click.Context, as_json: bool) -> None:
+    """Show how the daemon is."""
+    with connect(context) as client:
+        answer = client.call(Method.STATUS)
+        node = client.node
+    if as_json:
+        write_json({**node.to_map(), **answer})
+        return
+    _print_status(answer, node)
+
+
+def _print_status(answer: Map, node: NodeInfo) -> None:
+    click.echo(f"{node.party_name}, party {int(node.party)} of {node.consortium}, mpcd {node.version}")
+    click.echo(f"roster    version {node.roster_version} {node.roster_hash.hex()[:16]}")
+    for name, value in answer.items():
+        label = {"uptime_seconds": "uptime", "peers_connected": "peers", "jobs_running": "sessions"}.get(name, name)
+        if name == "uptime_seconds" and isinstance(value, (int, float)):
+            click.echo(f"{label:<9} {int(value)} s")
+        elif name == "peers_connected":
+            click.echo(f"{label:<9} {show(value)} of {show(answer.get('peers_total'))} connected")
+        elif name != "peers_total":
+            click.echo(f"{label:<9} {show(value)}")
+
+
+def _text(query: str) -> str:
+    return sys.stdin.read() if query == "-" else query
+
+
+def _type(column: Map) -> str:
+    decimals, unit = column.get("decimals"), column.get("unit")
+    name = show(column.get("type"))
+    name += f"({decimals})" if isinstance(decimals, int) and decimals else ""
+    name += f" [{unit}]" if isinstance(unit, str) and unit else ""
+    return name + (" or NULL" if column.get("nullable") is True else "")
+
+
+def _domain(column: Map) -> str:
+    levels, bounds = texts(column.get("levels")), column.get("bounds")
+    if levels:
+        text = ", ".join(levels)
+        return text if len(text) <= _NOT_TERMINAL_WIDTH // 2 else f"{len(levels)} levels"
+    if isinstance(bounds, list) and len(bounds) == 2:
+        return " to ".join(_bound(column, bound) for bound in bounds)
+    return "-"
+
+
+def _bound(column: Map, stored: object) -> str:
+    decimals = column.get("decimals")
+    if column.get("type") == "date" and isinstance(stored, int):
+        import datetime as dt  # noqa: PLC0415
+
+        return str(dt.date(1970, 1, 1) + dt.timedelta(days=stored))
+    if isinstance(decimals, int) and decimals and isinstance(stored, int):
+        from decimal import Decimal  # noqa: PLC0415
+
+        return str(Decimal(stored).scaleb(-decimals))
+    return str(stored)

@@ -1,0 +1,140 @@
+"""`mpcctl` (layer 15).
+
+Exit codes, the same for every command:
+
+    0  good
+    1  something else failed
+    2  wrong usage of the command line
+    3  refused: an owner's policy says no (every reason is printed)
+    4  the request is wrong or cannot be planned
+    5  the daemon or a peer is unavailable; trying again may help
+    6  the result is invalid: the parties' copies or signatures do not agree; it must not be used
+
+Answers go to stdout, errors and progress to stderr.  Each command's module is imported only when that command runs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import click
+
+from mpcd.errors import (
+    CallerFault,
+    DaemonUnavailable,
+    MpcdError,
+    PeerFault,
+    PlanMismatch,
+    Refused,
+    ResultInvalid,
+    SessionFault,
+)
+
+FAILED: Final = 1
+REFUSED: Final = 3
+REQUEST_WRONG: Final = 4
+UNAVAILABLE: Final = 5
+RESULT_INVALID: Final = 6
+INTERRUPTED: Final = 130
+
+_COMMANDS: Final = {
+    "describe": ("mpcd.cli.ask", "Show the tables that can be asked about."),
+    "explain": ("mpcd.cli.ask", "Show what a query would open, cost and need, without running it."),
+    "sql": ("mpcd.cli.ask", "Run a query over the pooled tables."),
+    "status": ("mpcd.cli.ask", "Show how the daemon is."),
+    "peers": ("mpcd.cli.admin", "Show the channels to the other parties."),
+    "ledger": ("mpcd.cli.admin", "Verify or show the audit record."),
+    "table": ("mpcd.cli.admin", "Import, publish and list this party's tables."),
+    "reload": ("mpcd.cli.admin", "Let the daemon read its policy again."),
+    "drain": ("mpcd.cli.admin", "Let the daemon take no new requests."),
+    "sandbox": ("mpcd.cli.sandbox", "A whole consortium on this machine, for trying things out."),
+}
+
+
+class LazyCommands(click.Group):
+    """Knows every command's name and purpose; imports a command when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        """In the order in which people meet them."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import and return."""
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(_COMMANDS[cmd_name][0]), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The list of commands in `--help`, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, purpose) for name, (_, purpose) in _COMMANDS.items()])
+
+
+@click.command(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--profile", metavar="DIR", help="Analyst's profile (default: $MPCD_PROFILE, a sandbox, ~/.config/mpcd).")
+@click.option("--socket", metavar="PATH", help="The daemon's socket (default: the profile's).")
+@click.version_option(package_name="mpcd", prog_name="mpcctl")
+@click.pass_context
+def mpcctl(context: click.Context, profile: str | None, socket: str | None) -> None:
+    """Ask questions over tables that several hospitals hold, and run this host's daemon.
+
+    Exit codes: 0 good, 1 failed, 2 usage, 3 refused by a policy, 4 request wrong, 5 daemon or peer unavailable,
+    6 result invalid.
+    """
+    context.obj = (profile, socket)
+
+
+def exit_code(error: MpcdError) -> int:
+    """The process's exit code for an expected failure."""
+    match error:
+        case Refused():
+            return REFUSED
+        case ResultInvalid():
+            return RESULT_INVALID
+        case CallerFault() | PlanMismatch():
+            return REQUEST_WRONG
+        case DaemonUnavailable() | PeerFault() | SessionFault():
+            return UNAVAILABLE
+        case _:
+            return FAILED
+
+
+def complain(error: MpcdError) -> None:
+    """One clear sentence; for a refusal every reason on a line of its own."""
+    if isinstance(error, Refused):
+        count = len(error.reasons)
+        click.echo(f"mpcctl: refused, for {count} reason{'s' if count != 1 else ''}:", err=True)
+        for reason in error.reasons:
+            click.echo(f"  party {int(reason.party)}, {reason.rule}, {reason.subject}: {reason.message}", err=True)
+        return
+    click.echo(f"mpcctl: {error}", err=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the process's exit code."""
+    try:
+        code = mpcctl.main(args=None if arguments is None else list(arguments), standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return INTERRUPTED
+    except MpcdError as error:
+        complain(error)
+        return exit_code(error)
+    except BrokenPipeError:
+        # The reader of our output left; keep the interpreter from complaining about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return code if isinstance(code, int) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
