@@ -166,7 +166,7 @@ class Program:
             places = self._values[field.name]
             if places:
                 gates = len({logical.values[place].gate for place in places})
-                total += convert.cost_bit_to_field(field, gates * self._words * 64)
+                total += convert.cost_bit_to_field(field, (gates - 1) * self._words * 64 + self._cells)
                 total += select.cost_select(field, len(places) * self._cells)
         return total
 
@@ -174,7 +174,7 @@ class Program:
 
     def _cohorts(self, counts: Planes | Replicated) -> list[Planes]:
         assert isinstance(counts, Planes)
-        return counts.unstack([self._words * 64] * len(self._plan.logical.cohorts))
+        return counts.unstack([self._cells] * len(self._plan.logical.cohorts))
 
     async def _gated(
         self, ctx: Context, field: Field, pooled: Replicated, keeps: Sequence[Planes]

@@ -111,6 +111,7 @@ def opened(payloads: list[bytes]) -> tuple[list[list[int]], list[list[int]]]:
             assert all(pairs[i][1] == pairs[(i + 1) % 3][0] for i in range(3))
             words = [np.frombuffer(pair[0], dtype="<u8") for pair in pairs]
             bits = np.unpackbits((words[0] ^ words[1] ^ words[2]).view(np.uint8), bitorder="little")
+            assert not bits[CELLS:].any(), "bits beyond the last cell"
             planes.append(bits[:CELLS].astype(int) << weight)
         statuses.append(sum(planes).tolist())  # type: ignore[union-attr]
     values = []
