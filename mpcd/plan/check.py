@@ -34,6 +34,7 @@ from mpcd.plan.nodes import (
     walk,
 )
 from mpcd.plan.relation import Relation, build
+from mpcd.results import shape
 from mpcd.results.schema import FormError
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def check_plan(plan: LogicalPlan, roster: Roster) -> None:
         _check_nodes(plan, relation)
         _check_keys(plan, relation)
         _check_gates(plan)
+        _check_minimal(plan)
         for index, value in enumerate(plan.values):
             try:
                 _check_value(plan, relation, value)
@@ -100,10 +102,9 @@ def _check_nodes(plan: LogicalPlan, relation: Relation) -> None:
 
 
 def _check_keys(plan: LogicalPlan, relation: Relation) -> None:
-    shape = plan.shape
-    if [(key.count, key.nullable) for key in plan.keys] != [(key.count, key.nullable) for key in shape.keys]:
+    if [(key.count, key.nullable) for key in plan.keys] != [(key.count, key.nullable) for key in plan.shape.keys]:
         raise FormError("shape.keys: not those of the plan")
-    if shape.cells > limits.CELLS_MAX:
+    if plan.shape.cells > limits.CELLS_MAX:
         raise FormError("keys: too many cells")
     for index, key in enumerate(plan.keys):
         found = ranges.bounds(key.expr, relation.bounds)
@@ -127,6 +128,17 @@ def _check_gates(plan: LogicalPlan) -> None:
     pairs = [(value.field, value.gate) for value in plan.values]
     if plan.shape.gates != len(plan.gates) or [(v.field, v.gate) for v in plan.shape.values] != pairs:
         raise FormError("shape: values and gates are not those of the plan")
+
+
+def _check_minimal(plan: LogicalPlan) -> None:
+    """What is not used is not opened."""
+    nodes = [node for expression in plan.shape.expressions() for node in shape.walk(expression)]
+    used = {index for node in nodes for index in shape.value_indices(node)}
+    for index in range(len(plan.values)):
+        if index not in used:
+            raise FormError(f"values[{index}]: nothing in the shape needs it")
+    if {value.gate for value in plan.values} | {0} != set(range(len(plan.gates))):
+        raise FormError("gates: nothing hangs on one of them")
 
 
 def _check_value(plan: LogicalPlan, relation: Relation, value: LocalValue) -> None:

@@ -355,7 +355,8 @@ class Groups:
     def _one(self, name: MomentName, argument: exp.Expr, condition: Pred | None) -> Typed:
         """An aggregate of one number."""
         argument = unwrap(argument)
-        stepped = self._step(argument, condition)
+        needs_squares = shape.MOMENT_ARGUMENTS[name] == 3
+        stepped = self._step(argument, condition, needs_squares=needs_squares)
         if stepped is not None:
             count, total, squares, kind = stepped
         else:
@@ -363,7 +364,6 @@ class Groups:
             value = self._argument(name, argument)
             condition = self._present_all(condition, value)
             count, total = self.moments.count(condition), self.moments.total(value, condition)
-            needs_squares = shape.MOMENT_ARGUMENTS[name] == 3
             squares = self.moments.product(value, value, condition) if needs_squares else {}
             kind = _type_of(value)
         parts = [count, total, squares][: shape.MOMENT_ARGUMENTS[name]]
@@ -386,7 +386,7 @@ class Groups:
         return self.moments.present(condition, *(value.expr for value in values if value.expr is not None))
 
     def _step(
-        self, argument: exp.Expr, condition: Pred | None
+        self, argument: exp.Expr, condition: Pred | None, *, needs_squares: bool
     ) -> tuple[Combination, Combination, Combination, Type] | None:
         """Moments of `CASE WHEN c THEN e ELSE k END`: the cells where c holds and where it does not are both gated.
 
@@ -408,7 +408,7 @@ class Groups:
         also = () if condition is None else (Cohort(conjunction((*conjuncts(condition), IsNotTrue(when)))),)
         rows = self.moments.count(condition)
         part = self.moments.total(step, inside, also)
-        squares = self.moments.product(step, step, inside, also)
+        squares = self.moments.product(step, step, inside, also) if needs_squares else {}
         base = outer.offset
         kind = "double" if "double" in (inner.type, outer.type) else step.type
         return (

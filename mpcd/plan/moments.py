@@ -94,30 +94,28 @@ class Moments:
 
     def total(self, argument: Scalar, condition: Pred | None, also: tuple[Cohort, ...] = ()) -> Combination:
         """The sum of a number over the rows that pass; no NULL may be among them."""
-        rows = self.count(condition, also)
         if argument.expr is None:
-            return scaled(rows, argument.offset)
-        total = self._sum((argument.expr,), condition, also)
-        return added(scaled(total, argument.factor), scaled(rows, argument.offset))
+            return scaled(self.count(condition, also), argument.offset)
+        total = scaled(self._sum((argument.expr,), condition, also), argument.factor)
+        if argument.offset == 0:
+            return total
+        return added(total, scaled(self.count(condition, also), argument.offset))
 
     def product(
         self, left: Scalar, right: Scalar, condition: Pred | None, also: tuple[Cohort, ...] = ()
     ) -> Combination:
         """The sum of left * right over the rows that pass."""
-        rows = self.count(condition, also)
         if left.expr is None:
             return scaled(self.total(right, condition, also), left.offset)
         if right.expr is None:
             return scaled(self.total(left, condition, also), right.offset)
-        x, y = self._sum((left.expr,), condition, also), self._sum((right.expr,), condition, also)
-        xy = self._product(left.expr, right.expr, condition, also)
-        # (fx + o)(gy + p) = fg xy + fp x + go y + op
-        return added(
-            scaled(xy, left.factor * right.factor),
-            scaled(x, left.factor * right.offset),
-            scaled(y, right.factor * left.offset),
-            scaled(rows, left.offset * right.offset),
-        )
+        # (fx + o)(gy + p) = fg xy + fp x + o (gy + p)
+        parts = [scaled(self._product(left.expr, right.expr, condition, also), left.factor * right.factor)]
+        if right.offset:
+            parts.append(scaled(self._sum((left.expr,), condition, also), left.factor * right.offset))
+        if left.offset:
+            parts.append(scaled(self.total(right, condition, also), left.offset))
+        return added(*parts)
 
     def _product(self, x: Expr, y: Expr, condition: Pred | None, also: tuple[Cohort, ...]) -> Combination:
         """The sum of x * y, about a centre where that saves the wide field."""
@@ -208,10 +206,12 @@ def added(*combinations: Combination) -> Combination:
 
 
 def expression(combination: Combination) -> shape.Expression:
-    """The combination as the shape writes it; values with coefficient zero still decide with their gates."""
+    """The combination as the shape writes it."""
     if len(combination) == 1:
         ((index, coefficient),) = combination.items()
         if coefficient == 1:
             return shape.Value(index)
-    terms = sorted(combination.items())
+    terms = sorted((index, coefficient) for index, coefficient in combination.items() if coefficient) or [
+        (min(combination), Fraction(0))
+    ]
     return shape.Linear(tuple(shape.Term(index, c.numerator, c.denominator) for index, c in terms))
