@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mpcd.field import Vector, bits
+from mpcd.field import Vector
 from mpcd.protocols.context import Context
 from mpcd.protocols.cost import WORD_BYTES, Cost, each, words_for
 from mpcd.sharing import Planes
@@ -42,11 +42,7 @@ async def and_(ctx: Context, x: Planes, y: Planes) -> Planes:
     if x.width != y.width:
         x, y = (x.repeat(y.width), y) if x.width == 1 else (x, y.repeat(x.width))
     shape = (x.width, x.words)
-
-    def kernel(k0: Vector, k1: Vector) -> Vector:
-        return bits.and_masked(x.a, x.b, y.a, y.b, k0, k1)
-
-    z = mask_in_place(await ctx.and_masked(kernel, x.a.size), x.count)
+    z = mask_in_place(await ctx.and_masked(x.a, x.b, y.a, y.b), x.count)
     message = z.reshape(-1).data.cast("B")
     received = await ctx.exchange({ctx.previous: message}, {ctx.next: len(message)})
     z_next = ctx.decode_planes(ctx.next, received[ctx.next], shape, x.count)

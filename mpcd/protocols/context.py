@@ -24,7 +24,7 @@ import numpy as np
 
 from mpcd import limits
 from mpcd.errors import Bug, CheatDetected, MpcdError, PeerMalformed
-from mpcd.field import Buffer, Field, Vector
+from mpcd.field import Buffer, Field, Vector, bits
 from mpcd.ids import COMPUTE_PARTIES, COMPUTE_ROLES, PartyId, Role, SessionId, Step
 from mpcd.protocols.prss import Prss
 from mpcd.protocols.verify import Relation, Security, SemiHonest, Verifier
@@ -38,7 +38,7 @@ HASH_BYTES: Final = 32
 SESSION_BYTES: Final = 32
 Entropy = Callable[[int], bytes]
 """Fresh bytes from the operating system, injected: the core draws none itself."""
-MaskedKernel = Callable[[Vector, Vector, slice], tuple[Vector, int]]
+MaskedKernel = Callable[[tuple[Vector, ...], Vector, Vector, slice], tuple[Vector, int]]
 
 _MASK_BLOCK_WORDS: Final = 2**16
 """Masks are made and used in blocks that stay in the second cache."""
@@ -252,36 +252,37 @@ class Context(OuterContext):
 
     # ---------------------------------------------------------------------------------------- shared randomness
 
-    async def masked(self, field: Field, count: int, kernel: MaskedKernel, *, blocks: bool) -> Vector:
+    async def masked(
+        self, field: Field, count: int, kernel: MaskedKernel, operands: tuple[Vector, ...], *, blocks: bool
+    ) -> Vector:
         """Run a kernel over `count` results with fresh masks.
 
-        The kernel takes words of k_i, words of k_{i+1} and the slice of results that they mask; it returns its vector
-        and how many masks it had to replace.  With `blocks`
-        it is called for consecutive slices and writes its own output; without, once for all.
+        The kernel takes the operands, words of k_i and of k_{i+1}, and the slice of results that they mask; it returns
+        its vector and how many masks it had to replace.  With `blocks` it is called for consecutive slices and writes
+        its own output; without, once for all.
         """
         self._prss.claim(self.step)
-        return await self.compute(_run_masked, self._prss, self.step, field, count, kernel, blocks)
+        return await self.compute(_run_masked, self._prss, self.step, field, count, kernel, blocks, operands)
 
-    async def and_masked(self, kernel: Callable[[Vector, Vector], Vector], words: int) -> Vector:
-        """Run a kernel over bit words with fresh masks from both streams; every word is a mask, none is excluded."""
+    async def and_masked(self, x0: Vector, x1: Vector, y0: Vector, y1: Vector) -> Vector:
+        """Our freshly masked summand of an AND of planes; every word is a mask, none is excluded."""
         self._prss.claim(self.step)
-        return await self.compute(_run_and_masked, self._prss, self.step, kernel, words)
+        return await self.compute(_run_and_masked, self._prss, self.step, x0, x1, y0, y1)
 
     async def random(self, field: Field, count: int) -> Replicated:
         """A sharing of `count` uniform elements that nobody knows; no message."""
         self._prss.claim(self.step)
-        a, b = await self.compute(_random_elements, self._prss, self.step, field, count)
+        words = np.empty(count * field.words_per_element, dtype=np.uint64)
+        a, b = await self.compute(_random_elements, self._prss, self.step, field, words)
         return Replicated(field, a, b)
 
     async def random_planes(self, width: int, count: int) -> Planes:
         """A sharing of uniform bit strings that nobody knows; no message."""
         self._prss.claim(self.step)
-        shape = (width, (count + 63) // 64)
+        shape = (width, bits.words_for(count))
         a, b = np.empty(shape, dtype=np.uint64), np.empty(shape, dtype=np.uint64)
-        for which, out in enumerate((a, b)):
-            self._prss.open(which, self.step).fill(out.reshape(-1))
-            mask_in_place(out, count)
-        return Planes(a, b, count)
+        await self.compute(_random_words, self._prss, self.step, a, b)
+        return Planes(mask_in_place(a, count), mask_in_place(b, count), count)
 
     # ---------------------------------------------------------------------------------------- verification
 
@@ -386,32 +387,46 @@ def input_context(
 # ------------------------------------------------------------------------------------------------ kernels, off the loop
 
 
-def _run_masked(prss: Prss, step: str, field: Field, count: int, kernel: MaskedKernel, blocks: bool) -> Vector:
+# Vectors are passed as arguments of their own, so that a transport can tell a large kernel from a small one.
+
+
+def _run_masked(
+    prss: Prss,
+    step: str,
+    field: Field,
+    count: int,
+    kernel: MaskedKernel,
+    blocks: bool,
+    operands: tuple[Vector, ...],
+) -> Vector:
     """The kernel's result with uniform masks; redrawn until no word of either stream is the excluded one."""
-    size = count * field.words_per_element
+    per = field.words_per_element
+    size = count * per
     block = min(size, _MASK_BLOCK_WORDS) if blocks else size
     attempts = [0, 0]
     while True:
-        streams = [prss.open(which, step, attempts[which]) for which in (0, 1)]
-        buffers = prss.scratch(block)
+        own, after = (prss.open(which, step, attempts[which]) for which in (0, 1))
+        buffer_own, buffer_after = prss.scratch(block)
         result = field.zeros(0)
         replaced = 0
         for start in range(0, size, block):
             stop = min(start + block, size)
-            k0, k1 = buffers[0][: stop - start], buffers[1][: stop - start]
-            streams[0].fill(k0)
-            streams[1].fill(k1)
-            result, bad = kernel(k0, k1, slice(start // field.words_per_element, stop // field.words_per_element))
+            k0, k1 = buffer_own[: stop - start], buffer_after[: stop - start]
+            own.fill(k0)
+            after.fill(k1)
+            result, bad = kernel(operands, k0, k1, slice(start // per, stop // per))
             replaced += bad
         if not replaced:
             return result
-        for which in (0, 1):
-            attempts[which] = _settled_attempt(prss, which, step, field, size, attempts[which])
+        words = np.empty(size, dtype=np.uint64)
+        attempts = [_settled_attempt(prss, which, step, field, words, attempts[which]) for which in (0, 1)]
 
 
-def _settled_attempt(prss: Prss, which: int, step: str, field: Field, size: int, attempt: int) -> int:
-    """The first attempt from `attempt` on in which one stream has no excluded word; both its holders find the same."""
-    words = np.empty(size, dtype=np.uint64)
+def _settled_attempt(prss: Prss, which: int, step: str, field: Field, words: Vector, attempt: int) -> int:
+    """The first attempt from `attempt` on in which one stream has no excluded word; both its holders find the same.
+
+    `words` is filled with the stream's words of that attempt.
+    """
     while True:
         prss.open(which, step, attempt).fill(words)
         if not field.sample(words)[1]:
@@ -419,18 +434,20 @@ def _settled_attempt(prss: Prss, which: int, step: str, field: Field, size: int,
         attempt += 1
 
 
-def _run_and_masked(prss: Prss, step: str, kernel: Callable[[Vector, Vector], Vector], words: int) -> Vector:
-    k0, k1 = prss.scratch(words)
+def _run_and_masked(prss: Prss, step: str, x0: Vector, x1: Vector, y0: Vector, y1: Vector) -> Vector:
+    k0, k1 = prss.scratch(x0.size)
     prss.open(0, step).fill(k0)
     prss.open(1, step).fill(k1)
-    return kernel(k0, k1)
+    return bits.and_masked(x0, x1, y0, y1, k0, k1)
 
 
-def _random_elements(prss: Prss, step: str, field: Field, count: int) -> tuple[Vector, Vector]:
-    size = count * field.words_per_element
-    parts = []
-    for which in (0, 1):
-        words = np.empty(size, dtype=np.uint64)
-        prss.open(which, step, _settled_attempt(prss, which, step, field, size, 0)).fill(words)
-        parts.append(field.sample(words)[0])
-    return parts[0], parts[1]
+def _random_elements(prss: Prss, step: str, field: Field, words: Vector) -> tuple[Vector, Vector]:
+    _settled_attempt(prss, 0, step, field, words, 0)
+    own = field.sample(words)[0]
+    _settled_attempt(prss, 1, step, field, words, 0)
+    return own, field.sample(words)[0]
+
+
+def _random_words(prss: Prss, step: str, a: Vector, b: Vector) -> None:
+    prss.open(0, step).fill(a.reshape(-1))
+    prss.open(1, step).fill(b.reshape(-1))

@@ -16,6 +16,8 @@ from mpcd.protocols.cost import Cost, each, field_bytes
 from mpcd.protocols.verify import PRODUCTS, InnerProducts, MatrixProduct
 from mpcd.sharing import Replicated
 
+_Operands = tuple[Vector, ...]
+
 
 async def mul(ctx: Context, x: Replicated, y: Replicated) -> Replicated:
     """Multiply two sharings element-wise.
@@ -40,13 +42,13 @@ async def mul(ctx: Context, x: Replicated, y: Replicated) -> Replicated:
     assert y.field is field
     assert len(y) == count
     assert count >= 1
-    x0, x1, y0, y1 = x.a, x.b, y.a, y.b
     out = field.empty(count)
 
-    def kernel(k0: Vector, k1: Vector, part: slice) -> tuple[Vector, int]:
+    def kernel(operands: _Operands, k0: Vector, k1: Vector, part: slice) -> tuple[Vector, int]:
+        x0, x1, y0, y1 = operands
         return out, field.mul_masked(x0[part], x1[part], y0[part], y1[part], k0, k1, out[part])[1]
 
-    z = await _product(ctx, field, count, kernel, blocks=True)
+    z = await _product(ctx, field, count, kernel, (x.a, x.b, y.a, y.b), blocks=True)
     return await ctx.defer_check(PRODUCTS, x, y, z)
 
 
@@ -80,10 +82,11 @@ async def inner_product(ctx: Context, x: Replicated, y: Replicated, length: int)
     assert groups >= 1
     assert rest == 0
 
-    def kernel(k0: Vector, k1: Vector, _: slice) -> tuple[Vector, int]:
-        return field.dot_masked(x.a, x.b, y.a, y.b, k0, k1, length)
+    def kernel(operands: _Operands, k0: Vector, k1: Vector, _: slice) -> tuple[Vector, int]:
+        x0, x1, y0, y1 = operands
+        return field.dot_masked(x0, x1, y0, y1, k0, k1, length)
 
-    z = await _product(ctx, field, groups, kernel, blocks=False)
+    z = await _product(ctx, field, groups, kernel, (x.a, x.b, y.a, y.b), blocks=False)
     return await ctx.defer_check(InnerProducts(length), x, y, z)
 
 
@@ -117,14 +120,15 @@ async def matrix_product(ctx: Context, x: Replicated, y: Replicated, shape: tupl
     assert len(y) == inner * columns
     assert 1 <= rows * columns <= limits.VECTOR_ELEMENTS_MAX
     limbs = x.a.shape[1:]
-    left = [v.reshape(rows, inner, *limbs) for v in (x.a, x.b)]
-    right = [v.reshape(inner, columns, *limbs) for v in (y.a, y.b)]
+    left = (x.a.reshape(rows, inner, *limbs), x.b.reshape(rows, inner, *limbs))
+    right = (y.a.reshape(inner, columns, *limbs), y.b.reshape(inner, columns, *limbs))
 
-    def kernel(k0: Vector, k1: Vector, _: slice) -> tuple[Vector, int]:
-        product, replaced = field.matmul_masked(left[0], left[1], right[0], right[1], k0, k1)
+    def kernel(operands: _Operands, k0: Vector, k1: Vector, _: slice) -> tuple[Vector, int]:
+        x0, x1, y0, y1 = operands
+        product, replaced = field.matmul_masked(x0, x1, y0, y1, k0, k1)
         return product.reshape(rows * columns, *limbs), replaced
 
-    z = await _product(ctx, field, rows * columns, kernel, blocks=False)
+    z = await _product(ctx, field, rows * columns, kernel, left + right, blocks=False)
     return await ctx.defer_check(MatrixProduct(rows, inner, columns), x, y, z)
 
 
@@ -134,9 +138,11 @@ def cost_matrix_product(field: Field, shape: tuple[int, int, int]) -> Cost:
     return each(1, field_bytes(field, rows * columns), products=rows * inner * columns)
 
 
-async def _product(ctx: Context, field: Field, count: int, kernel: MaskedKernel, *, blocks: bool) -> Replicated:
+async def _product(
+    ctx: Context, field: Field, count: int, kernel: MaskedKernel, operands: _Operands, *, blocks: bool
+) -> Replicated:
     """The one exchange that all products share: our blinded summand to the previous party, the next party's to us."""
-    z = await ctx.masked(field, count, kernel, blocks=blocks)
+    z = await ctx.masked(field, count, kernel, operands, blocks=blocks)
     message = field.encode(z)
     received = await ctx.exchange({ctx.previous: message}, {ctx.next: len(message)})
     return Replicated(field, z, ctx.decode_field(field, ctx.next, received[ctx.next], count))

@@ -59,7 +59,10 @@ class Verifier(Protocol):
         """Record one vector of ANDs; may flush a full batch with steps below `ctx`."""
 
     async def verify(self, ctx: Context) -> None:
-        """Prove everything recorded since the last time, with steps below `ctx`; `CheatDetected` otherwise."""
+        """Prove everything recorded since the last time; `CheatDetected` otherwise.
+
+        `ctx` is the opening's; several openings may share one, so steps below it are numbered by the verifier.
+        """
 
 
 class SemiHonest:
