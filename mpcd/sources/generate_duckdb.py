@@ -6,7 +6,9 @@ analyst gets here: the plan has none but names, and names are looked up in the r
 **Total** (SECURITY rule 17): an error that occurs only if a row exists would be an oracle.  So every column is widened
 to BIGINT before arithmetic, and a checked plan stays within 63 bits; a product that may exceed them is computed in
 HUGEINT; sums are HUGEINT (2^63 rows of 2^63 fit) and come out as two 63-bit halves, or one if the field says so;
-divisors go through NULLIF; a day outside the calendar is NULL.  No cast can fail: each widens, or is TRY_CAST.
+divisors go through NULLIF.  All this rests on the declared bounds, which an import enforces.  An expression that could
+fail for other values of its columns' types (so, if a file were changed) is wrapped in TRY, which makes it NULL; for
+most the narrow types leave no such values.
 
 **Cohorts** count rows where a row is a person.  There the complement of a counted condition is not computed: it is the
 cell's count less the condition's.  Elsewhere they count distinct persons.  A hash table of (cell, person) per cohort
@@ -23,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from mpcd import limits
-from mpcd.errors import PlanUnsupported
+from mpcd.errors import PlanUnsupported, RangeTooWide
 from mpcd.plan import ranges
 from mpcd.plan.ir import (
     Add,
@@ -53,7 +55,7 @@ from mpcd.plan.ir import (
 )
 from mpcd.plan.relation import build
 from mpcd.roster import Roster
-from mpcd.sources.snapshot import PERSON_INDEX, ROWS
+from mpcd.sources.snapshot import PERSON_INDEX, ROWS, type_bounds
 
 BITMAP_BYTES_MAX: Final = 256 * 2**20
 """All person bitmaps of one statement together, per thread of the engine; beyond it persons are counted by hashing."""
@@ -126,13 +128,30 @@ def number(value: int) -> str:
 
 
 class Text:
-    """Expressions and predicates as SQL, over the columns whose bounds are given."""
+    """Expressions and predicates as SQL, over the columns whose declared bounds are given."""
 
     def __init__(self, columns: ranges.Columns) -> None:
         self._columns = columns
 
+    def _storable(self, column: ColumnRef) -> ranges.Bounds:
+        """All that the column's type could hold, whatever was declared."""
+        declared = self._columns(column)
+        return ranges.Bounds(*type_bounds(declared.low, declared.high), nullable=True)
+
+    def total(self, expr: Expr) -> str:
+        """A BIGINT expression that cannot fail, NULL if any operand is."""
+        text = self.expression(expr)
+        return text if self._cannot_fail(expr) else f"TRY({text})"
+
+    def _cannot_fail(self, *factors: Expr) -> bool:
+        try:
+            found = [ranges.bounds(factor, self._storable) for factor in factors]
+        except RangeTooWide:
+            return False
+        return len(found) < 2 or ranges.multiply(*found).size <= _BIGINT_MAX
+
     def expression(self, expr: Expr) -> str:
-        """A BIGINT expression, NULL if any operand is."""
+        """A BIGINT expression, NULL if any operand is; total within the declared bounds."""
         text = self._expression(expr)
         if len(text) > limits.STATEMENT_BYTES_MAX:
             raise PlanUnsupported("the request's expressions are nested too deeply; write them in a simpler way")
@@ -154,7 +173,7 @@ class Text:
             case FloorDivide(left, right):
                 return self._floor_divide(left, right)
             case DatePart(part, operand):
-                return f"date_part('{part}', TRY({_EPOCH} + TRY_CAST({self.expression(operand)} AS INTEGER)))"
+                return f"date_part('{part}', {_EPOCH} + CAST({self.expression(operand)} AS INTEGER))"
             case Case(whens, otherwise):
                 branches = " ".join(f"WHEN {self.predicate(when)} THEN {self.expression(then)}" for when, then in whens)
                 last = "" if otherwise is None else f" ELSE {self.expression(otherwise)}"
@@ -181,13 +200,13 @@ class Text:
         if a.high + shift * b.high <= _BIGINT_MAX:
             return f"(({dividend} + {number(shift)} * {divisor}) // {divisor} - {number(shift)})"
         wide = f"(CAST({dividend} AS HUGEINT) + CAST({number(shift)} AS HUGEINT) * {divisor}) // {divisor}"
-        return f"TRY_CAST({wide} - CAST({number(shift)} AS HUGEINT) AS BIGINT)"
+        return f"CAST({wide} - CAST({number(shift)} AS HUGEINT) AS BIGINT)"
 
     def predicate(self, pred: Pred) -> str:
         """A BOOLEAN expression in SQL's own three-valued logic."""
         match pred:
             case Compare(op, left, right):
-                return f"({self.expression(left)} {op} {self.expression(right)})"
+                return f"({self.total(left)} {op} {self.total(right)})"
             case And(parts):
                 return "(" + " AND ".join(map(self.predicate, parts)) + ")"
             case Or(parts):
@@ -195,9 +214,9 @@ class Text:
             case Not(part):
                 return f"(NOT {self.predicate(part)})"
             case InSet(expr, values):
-                return f"({self.expression(expr)} IN ({', '.join(map(number, values))}))"
+                return f"({self.total(expr)} IN ({', '.join(map(number, values))}))"
             case IsNull(expr):
-                return f"({self.expression(expr)} IS NULL)"
+                return f"({self.total(expr)} IS NULL)"
             case Truth(value):
                 return "CAST(NULL AS BOOLEAN)" if value is None else "TRUE" if value else "FALSE"
             case IsNotTrue(part):
@@ -211,7 +230,7 @@ class Text:
         """The cell's number: row-major over the keys' codes, NULL last."""
         cell = number(0)
         for index, key in enumerate(keys):
-            inner = self.expression(key.expr)
+            inner = self.total(key.expr)
             code = inner if key.low == 0 else f"({inner} - {number(key.low)})"
             if key.nullable:
                 code = f"COALESCE({code}, {number(key.count)})"
@@ -220,10 +239,11 @@ class Text:
 
     def product(self, value: LocalValue) -> str:
         """One row's contribution to a sum."""
-        factors = [self.expression(factor) for factor in value.factors]
-        if len(factors) == 2 and max(-value.low, value.high) > _BIGINT_MAX:
-            factors[0] = f"CAST({factors[0]} AS HUGEINT)"
-        return " * ".join(factors)
+        if len(value.factors) == 2 and max(-value.low, value.high) > _BIGINT_MAX:
+            left, right = map(self.total, value.factors)
+            return f"CAST({left} AS HUGEINT) * {right}"
+        product = " * ".join(map(self.expression, value.factors))
+        return product if self._cannot_fail(*value.factors) else f"TRY({product})"
 
 
 # ------------------------------------------------------------------------------------------------ the statement
@@ -308,9 +328,9 @@ class _Writer:
             return Output("counted", self._columns.add(f"COUNT(*){self._text.filter(value.condition)}"))
         total = f"SUM({self._text.product(value)}){self._text.filter(value.condition)}"
         if value.field == "p":
-            return Output("narrow", self._columns.add(total, "TRY_CAST(COALESCE({}, 0) AS BIGINT)"))
-        low = self._columns.add(total, f"TRY_CAST(COALESCE({{}}, 0) % {HALF}::HUGEINT AS BIGINT)")
-        high = self._columns.add(total, f"TRY_CAST(COALESCE({{}}, 0) // {HALF}::HUGEINT AS BIGINT)")
+            return Output("narrow", self._columns.add(total, "COALESCE(TRY_CAST({} AS BIGINT), 0)"))
+        low = self._columns.add(total, f"COALESCE(TRY_CAST({{}} % {HALF}::HUGEINT AS BIGINT), 0)")
+        high = self._columns.add(total, f"COALESCE(TRY_CAST({{}} // {HALF}::HUGEINT AS BIGINT), 0)")
         return Output("wide", low, high)
 
 

@@ -11,7 +11,7 @@ import datetime as dt
 from collections import OrderedDict
 from typing import Final
 
-from mpcd.plan.sql import plan_sql
+from mpcd.plan.planner import plan_sql
 from mpcd.roster import Roster
 from mpcd.sources import child_side
 

@@ -56,6 +56,12 @@ def integer_type(low: int, high: int) -> str:
     return "HUGEINT"
 
 
+def type_bounds(low: int, high: int) -> tuple[int, int]:
+    """Lowest and highest value of the type that `integer_type` chooses."""
+    size = next(size for _, size in _TYPES if -size <= low and high < size)
+    return -size, size - 1
+
+
 def column_type(column: Column) -> str:
     """The type in which a snapshot stores `column`."""
     return "BIGINT" if column.type == "person_id" else integer_type(column.low, column.high)
