@@ -99,17 +99,22 @@ def read_private_file(path: Path, bytes_max: int, *, credentials_directory: Path
         ConfigurationInvalid: not a regular file, another owner, open to group or world, or longer than `bytes_max`.
         LocalFault: cannot be read.
     """
-    content = bytearray(bytes_max + 1)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
     except OSError as error:
         raise LocalFault(f"{path} cannot be read: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
-        _check_private(os.fstat(file.fileno()), path, credentials_directory)
+    content = bytearray(bytes_max + 1)
+    try:
+        _check_private(os.fstat(descriptor), path, credentials_directory)
         filled = 0
         with memoryview(content) as view:
-            while filled <= bytes_max and (count := file.readinto(view[filled:])):
+            while filled <= bytes_max and (count := os.readv(descriptor, [view[filled:]])):
                 filled += count
+    except OSError as error:
+        wipe(content)
+        raise LocalFault(f"{path} cannot be read: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
     if filled > bytes_max:
         wipe(content)
         raise ConfigurationInvalid(f"is longer than {bytes_max} bytes", path=str(path))
