@@ -306,8 +306,6 @@ class RecordReader:
         self._require_alive()
         if self._end - self._start < HEADER_BYTES:
             return None
-        if self._closed:
-            self._fail("bytes after the close record")
         header = int.from_bytes(self._buffer[self._start : self._start + HEADER_BYTES], "big")
         kind, length = header >> 24, header & 0xFFFFFF
         if length > limits.RECORD_BYTES_MAX - HEADER_BYTES:

@@ -278,18 +278,34 @@ def test_an_entropy_source_that_gives_too_little_kills_the_state() -> None:
     assert_dead(pair.initiator)
 
 
-@pytest.mark.parametrize("suite", ["Noise_XK_25519_AESGCM_SHA256", "Noise_NN_25519_AESGCM_SHA256"])
-def test_keys_that_are_missing_or_superfluous_are_mistakes(suite: str) -> None:
-    needs = suite.startswith("Noise_XK")
-    s, rs = (None, None) if needs else (bytes(32), bytes(32))
+PUBLIC = KeyPair(bytes(32)).public
+
+
+@pytest.mark.parametrize(
+    ("pattern", "initiator", "s", "rs", "psk"),
+    [
+        ("XK", True, None, PUBLIC, None),
+        ("XK", True, bytes(31), PUBLIC, None),
+        ("XK", True, bytes(32), None, None),
+        ("XK", True, bytes(32), PUBLIC[:31], None),
+        ("XK", True, bytes(32), PUBLIC, bytes(32)),
+        ("XK", False, bytes(32), PUBLIC, None),
+        ("XK", False, bytes(32), None, lambda _key: bytes(32)),
+        ("NN", True, bytes(32), None, None),
+        ("NN", True, None, PUBLIC, None),
+        ("NNpsk0", True, None, None, None),
+        ("NNpsk0", True, None, None, [bytes(32)] * 2),
+        ("NNpsk0+psk2", True, None, None, bytes(32)),
+        ("NNpsk0+psk2", True, None, None, [bytes(32), bytes(31)]),
+    ],
+)
+def test_keys_that_are_missing_superfluous_or_short_are_mistakes(
+    pattern: str, initiator: bool, s: bytes | None, rs: bytes | None, psk: bytes | list[bytes] | noise.PskLookup | None
+) -> None:
     with pytest.raises(NoiseMisuse):
-        HandshakeState(suite, initiator=True, s=s, rs=rs, entropy=os.urandom)
-    with pytest.raises(NoiseMisuse):
-        HandshakeState(suite, initiator=True, s=bytes(32), rs=bytes(31), entropy=os.urandom)
-    with pytest.raises(NoiseMisuse):
-        HandshakeState(suite, initiator=False, psk=bytes(32), s=bytes(32) if needs else None, entropy=os.urandom)
-    with pytest.raises(NoiseMisuse):
-        HandshakeState(suite, initiator=False, psk=lambda _key: None, s=bytes(32), entropy=os.urandom)
+        HandshakeState(
+            f"Noise_{pattern}_25519_AESGCM_SHA256", initiator=initiator, s=s, rs=rs, psk=psk, entropy=os.urandom
+        )
 
 
 def test_a_look_up_needs_a_static_key_to_look_up() -> None:

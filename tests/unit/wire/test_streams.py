@@ -215,3 +215,15 @@ def test_feeding_something_else_is_our_mistake() -> None:
     line.writer.append(RecordType.PING, bytes(8))
     with pytest.raises(WireMisuse):
         line.flush()
+
+
+def test_message_numbers_never_wrap() -> None:
+    line = Line()
+    line.streams._next_number = 2**32 - 1
+    line.incoming._next_number = 2**32 - 1
+    line.send(route(0), b"the last one")
+    with pytest.raises(WireMisuse):
+        line.send(route(1), b"one more")
+    line.streams._next_number = 0
+    with pytest.raises(WireFailed):
+        line.send(route(1), b"one more")
