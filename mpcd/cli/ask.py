@@ -109,19 +109,20 @@ def sql(context: click.Context, query: str, as_json: bool, as_csv: bool, quiet: 
     from mpcd.cli import caveats  # noqa: PLC0415
     from mpcd.results import render  # noqa: PLC0415
 
+    table, info = answer
     if as_json:
-        document = render.to_json_value(answer.table)
-        document["info"] = caveats.as_map(answer.table, answer.info, node)
-        write_json(document)
-    elif as_csv:
-        click.echo(render.to_csv(answer.table), nl=False)
-        if not quiet:
-            click.echo("\n".join(caveats.lines(answer.table, answer.info, node)), err=True)
+        write_json({**render.json_value(table), "info": caveats.as_map(table, info, node)})
+        return
+    below = caveats.lines(table, info, node)
+    if as_csv:
+        click.echo(render.csv_text(table), nl=False)
+        below = [*render.notes(table), *below]
     else:
-        click.echo(render.to_text(answer.table))
+        click.echo(render.text_table(table), nl=False)
         if not quiet:
             click.echo()
-            click.echo("\n".join(caveats.lines(answer.table, answer.info, node)))
+    if not quiet:
+        click.echo("\n".join(below), err=as_csv)
 
 
 @click.command()

@@ -1,32 +1,19 @@
-"""What stands below every answer (layer 15): how far it can be trusted, what is missing and why, what was opened,
-what it cost.
-"""
+"""What stands below every answer: how far to trust it, what is missing and why, what it opened and cost (layer 15)."""
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Final
 
 from mpcd.api.flow import Info
 from mpcd.api.types import Map, NodeInfo
 from mpcd.canonical import Value
 from mpcd.cli.shared import kilobytes, plural
-from mpcd.results.table import Suppressed, Table
+from mpcd.results.table import Table
 
 SECURITY: Final = {
     "semi-honest": "semi-honest: a compute party that deviates from the protocol could learn more or change the result",
     "malicious": "malicious: a compute party that deviates is caught before anything is opened",
 }
-RULES: Final = {
-    "floor": "too few persons besides those of the largest owner",
-    "min_owners": "too few owners have any such person",
-    "complement": "the rest of the cell would be too small",
-}
-
-
-def suppressed_by_rule(table: Table) -> dict[str, int]:
-    """How many cells of the shown table each rule suppressed."""
-    return dict(Counter(cell.rule for row in table.rows for cell in row if isinstance(cell, Suppressed)))
 
 
 def as_map(table: Table, info: Info, node: NodeInfo) -> Map:
@@ -40,7 +27,7 @@ def as_map(table: Table, info: Info, node: NodeInfo) -> Map:
         "rules": info.plan.get("rules"),
         "rules_of": info.facts.get("rules_of"),
         "cells": info.cells,
-        "suppressed": dict(suppressed_by_rule(table)),
+        "suppressed": {str(rule): count for rule, count in table.suppressed.items()},
         "opened_values": info.opened_values,
         "opened": info.facts.get("opened"),
         "spent": info.facts.get("spent"),
@@ -51,23 +38,26 @@ def as_map(table: Table, info: Info, node: NodeInfo) -> Map:
 
 
 def lines(table: Table, info: Info, node: NodeInfo) -> list[str]:
-    """For people, below the table."""
-    found = [f"security    {SECURITY.get(info.security, info.security)}"]
-    by_rule = suppressed_by_rule(table)
-    if by_rule:
-        total = plural(sum(by_rule.values()), "cell")
-        found.append(f"suppressed  {total}")
-        found += [
-            f"            {count} by {rule}: {_reason(rule, info.plan.get('rules'))}{_whose(rule, info.facts)}"
-            for rule, count in sorted(by_rule.items())
-        ]
-    else:
-        found.append("suppressed  nothing")
-    found += [f"note        {note}" for note in table.notes]
-    found.append(f"opened      {plural(info.opened_values, 'pooled value')} in {plural(info.cells, 'cell')}")
-    found.append(f"cost        {cost(info.facts)}")
-    found.append(f"session     {info.session.hex()[:16]} of {node.consortium}, through {node.party_name}")
+    """For people, below the table and its notes on suppression."""
+    found = [f"security  {SECURITY.get(info.security, info.security)}"]
+    if table.suppressed:
+        found.append(f"rules     {_rules(info)}")
+    found.append(f"opened    {plural(info.opened_values, 'pooled value')} in {plural(info.cells, 'cell')}")
+    found.append(f"cost      {cost(info.facts)}")
+    found.append(f"session   {info.session.hex()[:16]} of {node.consortium}, through {node.party_name}")
     return found
+
+
+def _rules(info: Info) -> str:
+    """The numbers behind the suppression, from the signed plan; whose rule each is, from the daemon."""
+    rules, owners = info.plan.get("rules"), info.facts.get("rules_of")
+    parts = []
+    for name, what in (("safe_threshold", "floor"), ("min_owners", "min_owners")):
+        number = rules.get(name) if isinstance(rules, dict) else None
+        party = owners.get(name) if isinstance(owners, dict) else None
+        if isinstance(number, int):
+            parts.append(f"{what} {number}" + (f" (party {party}'s)" if isinstance(party, int) else ""))
+    return ", ".join(parts) or "not known"
 
 
 def cost(facts: Map) -> str:
@@ -89,18 +79,3 @@ def _pair(item: Value) -> list[tuple[int, int]]:
             return [(rounds, sent)]
         case _:
             return []
-
-
-def _reason(rule: str, rules: Value) -> str:
-    text = RULES.get(rule, "a disclosure rule")
-    if not isinstance(rules, dict):
-        return text
-    number = {"floor": rules.get("safe_threshold"), "min_owners": rules.get("min_owners")}.get(rule)
-    return f"{text} (at least {number} needed)" if isinstance(number, int) else text
-
-
-def _whose(rule: str, facts: Map) -> str:
-    owners = facts.get("rules_of")
-    name = {"floor": "safe_threshold"}.get(rule, rule)
-    party = owners.get(name) if isinstance(owners, dict) else None
-    return "" if not isinstance(party, int) else f"; the strictest is party {party}'s"

@@ -106,13 +106,18 @@ def exit_code(error: MpcdError) -> int:
 
 def complain(error: MpcdError) -> None:
     """One clear sentence; for a refusal every reason on a line of its own."""
+    from mpcd.cli.shared import printable  # noqa: PLC0415  # brings the client; an error has brought it already
+
     if isinstance(error, Refused):
         count = len(error.reasons)
         click.echo(f"mpcctl: refused, for {count} reason{'s' if count != 1 else ''}:", err=True)
         for reason in error.reasons:
-            click.echo(f"  party {int(reason.party)}, {reason.rule}, {reason.subject}: {reason.message}", err=True)
+            click.echo(
+                f"  party {int(reason.party)}, {reason.rule}, {printable(f'{reason.subject}: {reason.message}')}",
+                err=True,
+            )
         return
-    click.echo(f"mpcctl: {error}", err=True)
+    click.echo(f"mpcctl: {printable(str(error))}", err=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -104,9 +104,8 @@ def _print_started(started: object) -> None:
             for h in record.hospitals
         ],
     )
-    example = "SELECT COUNT(*) FROM " + next(iter(record.tables))
     click.echo()
-    click.echo(f"ask:            mpcctl sql '{example}'")
+    click.echo(f"ask:            mpcctl sql 'SELECT COUNT(*) FROM {next(iter(record.tables))}'")  # noqa: S608  # shown, not run
     click.echo("what is there:  mpcctl describe")
     click.echo(f"other shells:   export MPCD_PROFILE={started.profile}")
     click.echo(f"other daemons:  mpcctl --socket {record.hospitals[1].admin} peers")

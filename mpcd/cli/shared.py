@@ -111,7 +111,12 @@ def show(value: Value) -> str:
         case dict():
             return ", ".join(f"{key} {show(item)}" for key, item in value.items()) or "-"
         case _:
-            return str(value)
+            return printable(str(value))
+
+
+def printable(text: str) -> str:
+    """`text` with control characters escaped, line ends kept: nothing from a daemon or a peer steers a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 def plural(count: int, what: str) -> str:
