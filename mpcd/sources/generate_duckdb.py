@@ -197,7 +197,7 @@ class Text:
         if a.low >= 0:
             return f"({dividend} // {divisor})"
         shift = -(a.low // b.low)
-        if a.high + shift * b.high <= _BIGINT_MAX:
+        if max(a.high, 0) + shift * b.high <= _BIGINT_MAX:
             return f"(({dividend} + {number(shift)} * {divisor}) // {divisor} - {number(shift)})"
         wide = f"(CAST({dividend} AS HUGEINT) + CAST({number(shift)} AS HUGEINT) * {divisor}) // {divisor}"
         return f"CAST({wide} - CAST({number(shift)} AS HUGEINT) AS BIGINT)"

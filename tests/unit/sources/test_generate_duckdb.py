@@ -493,6 +493,13 @@ def test_floor_division_of_every_sign(divisor: int) -> None:
     check(plan, {**EMPTY, "visits": [visit(a=a) for a in (-7, -3, -1, 0, 1, 5, 7, None)]})
 
 
+def test_floor_division_of_low_dividends() -> None:
+    """The shift alone may leave 63 bits although the shifted dividend does not."""
+    expr = FloorDivide(Subtract(column("a"), Constant(2**63 - 8)), Constant(2))
+    plan = make_plan(where=Compare("<", expr, Constant(0)))
+    check(plan, {**EMPTY, "visits": [visit(a=a) for a in (-7, 0, 7)]})
+
+
 def test_floor_division_by_a_column() -> None:
     positive, negative = Add(column(HOSTILE), Constant(1)), Subtract(Constant(-1), column(HOSTILE))
     plan = make_plan(
