@@ -299,8 +299,6 @@ class Groups:
         match node:
             case exp.Count():
                 return self._count(node.args.get("this"), condition)
-            case exp.CountIf():
-                return Typed(self._counted(conjunction((*conjuncts(condition), self.rows.predicate(node.this)))), INTEGER)
             case exp.Sum():
                 return self._one("sum", node.this, condition)
             case exp.Anonymous():

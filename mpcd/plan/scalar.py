@@ -118,12 +118,15 @@ def whole(scalar: Scalar) -> tuple[Expr, Fraction]:
 
 def whole_in(scalar: Scalar, step: Fraction) -> Expr:
     """An integer expression that counts `step`, which must divide the scalar."""
+    if scalar.expr is None:
+        return Constant(_exact(scalar.offset / step))
     expr, own = whole(scalar)
-    multiple = own / step
-    assert multiple.denominator == 1
-    if isinstance(expr, Constant):
-        return Constant(expr.value * int(multiple))
-    return times(expr, int(multiple))
+    return times(expr, _exact(own / step))
+
+
+def _exact(value: Fraction) -> int:
+    assert value.denominator == 1
+    return value.numerator
 
 
 def integer_of(scalar: Scalar, where: str) -> Expr:

@@ -24,7 +24,6 @@ _UNARY: Final = frozenset({"this"})
 
 _AGGREGATES: Final[dict[type[exp.Expr], frozenset[str]]] = {
     exp.Count: frozenset({"this", "big_int"}),
-    exp.CountIf: _UNARY,
     exp.Sum: _UNARY,
     exp.Avg: _UNARY,
     exp.Variance: _UNARY,
@@ -145,6 +144,7 @@ _ADVICE: Final[dict[type[exp.Expr], str]] = {
     exp.NullSafeNEQ: "IS DISTINCT FROM is not answered; write x <> y OR x IS NULL OR y IS NULL as it is meant",
     exp.RegexpLike: "regular expressions are not answered; use LIKE or IN on a dictionary column",
     exp.DPipe: "text cannot be put together; GROUP BY the columns themselves",
+    exp.CountIf: "write COUNT(*) FILTER (WHERE ...)",
     exp.LogicalAnd: "use COUNT(*) FILTER (WHERE ...) and compare with COUNT(*)",
     exp.LogicalOr: "use COUNT(*) FILTER (WHERE ...) and compare with 0",
     exp.Pow: "powers are not answered; write x * x",

@@ -197,7 +197,8 @@ def arithmetic(operator: ArithmeticOperator, left: Number, right: Number) -> Res
         case "//":
             return Fraction(math.trunc(left / right)) if right else None
         case "%":
-            return left - Fraction(math.trunc(left / right)) * right if right else None
+            quotient = Fraction(math.trunc(left / right)) if right else None
+            return None if quotient is None else left - quotient * right
 
 
 def _divided(left: Number, right: Number) -> Number:
