@@ -8,7 +8,8 @@ likely, and still holds its place in the chain.
 
 What a check finds: a changed, dropped, inserted or reordered entry; changed content; content that disappeared without
 an entry of kind `erased` that names it; a chain shorter or longer than the head says; a session whose state its
-entries do not bear out.  What it cannot find alone: a file put back as it was at an earlier moment.  For that a peer
+entries do not bear out; a sealed result, request or plan other than the one that was recorded; an account that is not
+the sum of its debits.  What it cannot find alone: a file put back as it was at an earlier moment.  For that a peer
 must remember a head (count and hash): `verify` takes such a remembered head and checks that the chain passes through
 it.
 """
@@ -73,6 +74,11 @@ def commitment(salt: bytes, body: bytes) -> bytes:
     return canonical.digest_bytes("ledger-commitment", salt + body)
 
 
+def sealed_digest(sealed: bytes) -> bytes:
+    """Of the bytes that a session seals once, as the entry `recorded` names them."""
+    return canonical.digest_bytes("ledger-sealed", sealed)
+
+
 _ENTRY_PREFIX: Final = b"mpcd:ledger-entry:1:"
 
 
@@ -100,6 +106,19 @@ _ALL: Final = """
     SELECT e.sequence, e.time_milliseconds, e.kind, e.session, e.commitment, e.previous, e.hash,
            c.sequence, c.salt, c.body, c.erased_by
     FROM entry e LEFT JOIN content c ON c.sequence = e.sequence ORDER BY e.sequence
+"""
+
+_BOUND: Final = ("request_digest", "plan_hash", "analyst", "sealed_digest")
+"""What entries say about their session's row, in the order of `_SESSIONS`."""
+
+_SESSIONS: Final = """
+    SELECT s.session, s.state, s.request_digest, s.plan_hash, s.analyst, d.digest, d.release
+    FROM session s LEFT JOIN sealed d USING (session)
+"""
+
+_WRONG_ACCOUNT: Final = """
+    SELECT a.account FROM account a WHERE a.spent <>
+        (SELECT coalesce(sum(d.amount), 0) FROM debit d WHERE d.account = a.account AND d.refunded = 0) LIMIT 1
 """
 
 _NEEDED_ENTRIES: Final = {
@@ -156,6 +175,7 @@ class _Check:
         self.erased: dict[int, int] = {}
         self.erasures: dict[int, frozenset[int]] = {}
         self.by_session: dict[bytes, list[str]] = {}
+        self.bound: dict[bytes, dict[str, canonical.Value]] = {}
         self.first: int | None = None
         self.last: int | None = None
         self._meet_remembered()
@@ -182,18 +202,14 @@ class _Check:
             )
         if found != entry_hash(sequence, time_milliseconds, kind, session, committed, previous):
             raise LedgerInvalid(f"ledger entry {sequence} was changed: its hash does not fit")
-        if content_sequence is None:
+        if content_sequence is None or (body is None and erased_by is None):
             raise LedgerInvalid(f"the content of ledger entry {sequence} is missing without an entry that erases it")
         if salt is None or body is None:
-            if erased_by is None:
-                raise LedgerInvalid(
-                    f"the content of ledger entry {sequence} is missing without an entry that erases it"
-                )
-            self.erased[sequence] = erased_by
+            self.erased[sequence] = -1 if erased_by is None else erased_by
         elif committed != commitment(salt, body):
             raise LedgerInvalid(f"the content of ledger entry {sequence} was changed: its commitment does not fit")
-        elif kind == "erased":
-            self.erasures[sequence] = _erased_sequences(sequence, body)
+        else:
+            self._read(sequence, kind, session, body)
         self.kinds[kind] = self.kinds.get(kind, 0) + 1
         if session is not None:
             self.by_session.setdefault(session, []).append(kind)
@@ -202,6 +218,15 @@ class _Check:
         self.previous = found
         self.count += 1
         self._meet_remembered()
+
+    def _read(self, sequence: int, kind: str, session: bytes | None, body: bytes) -> None:
+        """Keep what a content says about erasures and about its session's row."""
+        if kind == "erased":
+            self.erasures[sequence] = _erased_sequences(sequence, body)
+        elif session is not None and kind in {"agreed", "recorded"}:
+            content = canonical.decode(body)
+            if isinstance(content, dict):
+                self.bound.setdefault(session, {}).update({name: content[name] for name in _BOUND if name in content})
 
     def _meet_remembered(self) -> None:
         if (
@@ -233,14 +258,22 @@ class _Check:
     def sessions(self, connection: sqlite3.Connection) -> None:
         """Every session's state is what its entries say, and a result is there exactly if one was recorded."""
         seen = 0
-        for session, state, sealed in connection.execute(
-            "SELECT s.session, s.state, d.session IS NOT NULL FROM session s LEFT JOIN sealed d USING (session)"
-        ):
+        for session, state, *bound, release in connection.execute(_SESSIONS):
             seen += 1
+            label = f"session {session.hex()[:16]}"
             if tuple(self.by_session.get(session, ())) != _NEEDED_ENTRIES[state]:
-                raise LedgerInvalid(f"session {session.hex()[:16]} is `{state}`, but its ledger entries say otherwise")
-            if sealed and "recorded" not in _NEEDED_ENTRIES[state]:
-                raise LedgerInvalid(f"session {session.hex()[:16]} has a sealed result that was never recorded")
+                raise LedgerInvalid(f"{label} is `{state}`, but its ledger entries say otherwise")
+            if release is not None and "recorded" not in _NEEDED_ENTRIES[state]:
+                raise LedgerInvalid(f"{label} has a sealed result that was never recorded")
+            told = self.bound.get(session, {})
+            for name, value in zip(_BOUND, bound, strict=True):
+                if name in told and told[name] != value:
+                    raise LedgerInvalid(f"the {name} of {label} is not the one that its ledger entry names")
+            if release is not None and sealed_digest(release) != bound[-1]:
+                raise LedgerInvalid(f"the sealed result of {label} was changed")
+        wrong = connection.execute(_WRONG_ACCOUNT).fetchone()
+        if wrong is not None:
+            raise LedgerInvalid(f"the account `{wrong[0]}` is not the sum of its debits")
         agreed = sum("agreed" in kinds for kinds in self.by_session.values())
         if agreed != seen:
             raise LedgerInvalid(f"the ledger tells of {agreed} agreed sessions, {seen} are there")

@@ -70,7 +70,8 @@ _VERSION_1: Final = (
     "CREATE INDEX session_open ON session (state) WHERE state IN ('agreed', 'recorded')",
     """CREATE TABLE sealed (
         session BLOB PRIMARY KEY REFERENCES session (session),
-        release BLOB NOT NULL
+        release BLOB NOT NULL,
+        digest BLOB NOT NULL
     ) STRICT""",
     """CREATE TABLE account (
         account TEXT PRIMARY KEY,

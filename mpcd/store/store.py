@@ -180,6 +180,7 @@ class Store:
             StoreFailed: nothing was written (or, if the commit itself failed, the store stops until a restart).
         """
         assert entry.kind == "agreed"
+        assert len({debit.account for debit in debits}) == len(debits)
         assert len(debits) <= limits.DEBITS_PER_SESSION_MAX
         milliseconds = _milliseconds(now)
         with self._transaction() as connection:
@@ -192,7 +193,12 @@ class Store:
             except sqlite3.IntegrityError as error:
                 raise Bug("a session id occurred twice") from error
             _debit(connection, session, debits)
-            return self._append(connection, entry, now, session)
+            bound: dict[str, canonical.Value] = {
+                "request_digest": request_digest,
+                "plan_hash": plan_hash,
+                "analyst": burn.analyst,
+            }
+            return self._append(connection, LedgerEntry(entry.kind, entry.content | bound), now, session)
 
     def commit_recorded(
         self, session: SessionId, entry: LedgerEntry, sealed: bytes | None, *, now: float
@@ -205,6 +211,8 @@ class Store:
             sealed: the release envelope's bytes; None for a party that only gave input.
             now: seconds since 1970.
 
+        The entry's content gets the digest of the sealed bytes, so that the chain binds what may leave.
+
         Raises:
             StoreFailed: as for `commit_agreed`.
         """
@@ -212,9 +220,12 @@ class Store:
         assert sealed is None or 0 < len(sealed) <= limits.RELEASE_BYTES_MAX + 2**16
         with self._transaction() as connection:
             _advance(connection, session, "agreed", "recorded", now)
+            bound: dict[str, canonical.Value] = {"sealed_digest": None}
             if sealed is not None:
-                connection.execute("INSERT INTO sealed VALUES (?, ?)", (session, sealed))
-            return self._append(connection, entry, now, session)
+                bound = {"sealed_digest": ledger.sealed_digest(sealed)}
+                row = (session, sealed, bound["sealed_digest"])
+                connection.execute("INSERT INTO sealed VALUES (?, ?, ?)", row)
+            return self._append(connection, LedgerEntry(entry.kind, entry.content | bound), now, session)
 
     def commit_released(self, session: SessionId, entry: LedgerEntry, *, now: float) -> LedgerHead:
         """Every owner acknowledged `recorded`; the bytes may leave or have left.  Off the critical path."""
@@ -297,18 +308,22 @@ class Store:
         Raises:
             NotFound: no such session, or it has no sealed result here.
             ResultWithheld: recorded, but it will not be released.
+            StoreFailed: the bytes are not those that were recorded.
         """
         with self._reading() as connection:
             row = connection.execute(
-                "SELECT s.state, d.release FROM session s LEFT JOIN sealed d USING (session) WHERE s.session = ?",
+                "SELECT s.state, d.release, d.digest FROM session s LEFT JOIN sealed d USING (session) "
+                "WHERE s.session = ?",
                 (session,),
             ).fetchone()
         if row is not None and row[0] == "withheld":
             raise ResultWithheld("the result was recorded but is withheld: an owner revoked it or the deadline passed")
         if row is None or row[1] is None:
             raise NotFound("this party holds no sealed result for that session")
-        assert isinstance(row[1], bytes)
-        return row[1]
+        release: bytes = row[1]
+        if ledger.sealed_digest(release) != row[2]:
+            raise StoreFailed("a sealed result was changed on the disk; restore the state file from a backup")
+        return release
 
     def session(self, session: SessionId) -> SessionRow | None:
         """What is durable about a session, if it was ever agreed here."""

@@ -128,7 +128,8 @@ def test_the_ledger_tells_it(store: Store) -> None:
         name(1),
         int(NOW * 1000),
     )
-    assert first.content == agreed_entry(1).content
+    bound = {"request_digest": name(1), "plan_hash": PLAN, "analyst": b"\7" * 32}
+    assert first.content == agreed_entry(1).content | bound
     assert second.previous == first.hash
     assert store.ledger_entries(1, 1) == [second]
     assert store.ledger_entries(2, 5) == []
@@ -203,6 +204,14 @@ def test_what_is_withheld_stays_so(store: Store) -> None:
     record(store, 1)
     store.commit_withheld(name(1), WITHHELD, now=NOW)
     with pytest.raises(ResultWithheld):
+        store.sealed(name(1))
+
+
+def test_changed_bytes_do_not_leave(store: Store) -> None:
+    agree(store, 1)
+    record(store, 1, b"bytes")
+    store._writer.execute("UPDATE sealed SET release = x'00'")
+    with pytest.raises(StoreFailed, match="changed on the disk"):
         store.sealed(name(1))
 
 
@@ -418,7 +427,15 @@ TAMPERINGS = {
     "ledger id changed": "UPDATE head SET ledger_id = zeroblob(32)",
     "session state changed": "UPDATE session SET state = 'released' WHERE state = 'withheld'",
     "session removed from the table": "DELETE FROM debit; DELETE FROM session WHERE state = 'agreed'",
-    "result without record": "INSERT INTO sealed SELECT session, x'00' FROM session WHERE state = 'agreed'",
+    "result without record": "INSERT INTO sealed SELECT session, x'00', x'00' FROM session WHERE state = 'agreed'",
+    "result changed": "UPDATE sealed SET release = x'00'",
+    "result and digest changed": "UPDATE sealed SET release = x'00', digest = zeroblob(32)",
+    "result removed": "DELETE FROM sealed",
+    "request changed": "UPDATE session SET request_digest = zeroblob(32) WHERE state = 'withheld'",
+    "plan changed": "UPDATE session SET plan_hash = zeroblob(32) WHERE state = 'released'",
+    "analyst changed": "UPDATE session SET analyst = zeroblob(32) WHERE state = 'aborted'",
+    "account changed": "UPDATE account SET spent = spent - 1",
+    "debit changed": "UPDATE debit SET refunded = 1",
 }
 
 
