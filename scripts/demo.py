@@ -1,7 +1,7 @@
 """The demo: three hospitals answer an analyst's questions together, beside what plain DuckDB says over the pooled rows.
 
-Nobody but this script can pool: it has the whole files.  The hospitals are real daemons of a sandbox, the analyst asks through
-the first one's Unix socket, with signed requests.  Exit status 0 only if every answer agrees.
+Nobody but this script can pool: it has the whole files.  The hospitals are real daemons of a sandbox, the analyst asks
+through the first one's Unix socket, with signed requests.  Exit status 0 only if every answer agrees.
 """
 
 from __future__ import annotations
@@ -193,8 +193,8 @@ KEYS = frozenset({"horTh", "age_from", "tgrade", "target", "ph.ecog", "sex"})
 
 
 def label(cell: object) -> str:
-    """A group key in one spelling: plain DuckDB reads 3.0 where the roster says that a column is whole, yes where it says true."""
-    if cell is None or cell is NULL:
+    """A group key in one spelling: plain DuckDB reads 3.0 where the roster says that a column is whole, yes where it
+    says true.""" if cell is None or cell is NULL:
         return "NULL"
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
