@@ -1,7 +1,7 @@
 """Check a plan against the roster as if an enemy had written it (layer 3, no I/O).
 
-The planner child has read the analyst's text; its answer is data.  Everything that protects people or numbers is computed
-again here: the relation, the bounds, the fields, which cells a gate must cover, the uses.
+The planner child has read the analyst's text; its answer is data.  Everything that protects people or numbers is
+computed again here: the relation, the bounds, the fields, which cells a gate must cover, the uses.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """What the client computes: select items, HAVING and ORDER BY over aggregates and keys (layer 3, no I/O).
 
-Here meet the two sides of GROUP BY.  Aggregates become expressions over pooled moments; anything equal to a group key becomes
-its label; what is left must be constants and arithmetic.  Types follow DuckDB: a count and a sum of integers are integers, a
-sum of decimals is a decimal, averages, variances and `/` are doubles.
+Here meet the two sides of GROUP BY.  Aggregates become expressions over pooled moments; anything equal to a group key
+becomes its label; what is left must be constants and arithmetic.  Types follow DuckDB: a count and a sum of integers
+are integers, a sum of decimals is a decimal, averages, variances and `/` are doubles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
@@ -148,8 +148,8 @@ class Groups:
             raise PlanUnsupported("rows never leave their owners; name the aggregates that you want")
         ref = self.rows.names.resolve(node, self.rows.aliases)
         raise PlanInvalid(
-            f"column {ref.name!r} must be in GROUP BY or inside an aggregate such as AVG; single rows never leave their "
-            "owners"
+            f"column {ref.name!r} must be in GROUP BY or inside an aggregate such as AVG; single rows never "
+            "leave their owners"
         )
 
     def _without_aliases(self, node: exp.Expr) -> Typed:
@@ -187,9 +187,7 @@ class Groups:
         for side in (left, right):
             if side.type.name not in NUMERIC:
                 raise PlanInvalid(f"{operator} needs numbers, not {side.type.name}")
-        if operator == "/":
-            kind = DOUBLE
-        elif DOUBLE in (left.type, right.type):
+        if operator == "/" or DOUBLE in (left.type, right.type):
             kind = DOUBLE
         elif "decimal" in (left.type.name, right.type.name):
             scales = left.type.scale, right.type.scale
@@ -204,7 +202,9 @@ class Groups:
         if operand.type.name not in NUMERIC:
             raise PlanInvalid(f"{name} needs a number, not {operand.type.name}")
         if name == "negate" and isinstance(operand.expression, Rational):
-            return Typed(_rational(-Fraction(operand.expression.numerator, operand.expression.denominator)), operand.type)
+            return Typed(
+                _rational(-Fraction(operand.expression.numerator, operand.expression.denominator)), operand.type
+            )
         kind = operand.type
         if name == "sqrt":
             kind = DOUBLE
@@ -445,8 +445,8 @@ class Groups:
 
 
 _CASE_ADVICE: Final = (
-    "a CASE inside an aggregate is answered as SUM(CASE WHEN c THEN x END), or with ELSE and a constant; otherwise write "
-    "one aggregate per case with FILTER (WHERE c), or GROUP BY the CASE"
+    "a CASE inside an aggregate is answered as SUM(CASE WHEN c THEN x END), or with ELSE and a constant; otherwise "
+    "write one aggregate per case with FILTER (WHERE c), or GROUP BY the CASE"
 )
 
 

@@ -1,10 +1,10 @@
 """The logical plan: what owners compute, what may be opened, and what the client makes of it (layer 3, no I/O).
 
-Theory of operation.  Every party plans the request's text for itself and compares `LogicalPlan.hash()` with the others.  A
-plan is a two-level aggregate: each owner evaluates `sources`, `joins` and `where` over its own rows, splits them into the
-cells of `keys`, and per cell computes the `cohorts` (how many distinct persons) and the `values` (integers).  These are
-secret-shared and added up over the owners; a `gate` decides on shares, per cell, whether the values that hang on it are
-opened; `shape` says how the client makes columns of them.  Nothing else leaves an owner.
+Theory of operation.  Every party plans the request's text for itself and compares `LogicalPlan.hash()` with the
+others.  A plan is a two-level aggregate: each owner evaluates `sources`, `joins` and `where` over its own rows,
+splits them into the cells of `keys`, and per cell computes the `cohorts` (how many distinct persons) and the `values`
+(integers).  These are secret-shared and added up over the owners; a `gate` decides on shares, per cell, whether the
+values that hang on it are opened; `shape` says how the client makes columns of them.  Nothing else leaves an owner.
 
 The planner runs in a killable child.  `from_value` trusts it with nothing: it checks the plan against the roster and
 computes intervals, fields, nullability, gates and uses again (`mpcd.plan.check`).

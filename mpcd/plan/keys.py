@@ -1,8 +1,8 @@
 """Group keys: which codes a grouping expression has, and what they are called (layer 3, no I/O).
 
-A key must have a known, finite list of codes before any row is read: a dictionary, a truth value, or an integer expression with
-declared bounds.  Each code is a cell whether or not any row is in it, so that the list of groups tells nothing by itself.
-NULL is a code of its own where the expression may be NULL.
+A key must have a known, finite list of codes before any row is read: a dictionary, a truth value, or an integer
+expression with declared bounds.  Each code is a cell whether or not any row is in it, so that the list of groups
+tells nothing by itself. NULL is a code of its own where the expression may be NULL.
 """
 
 from __future__ import annotations

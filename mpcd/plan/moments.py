@@ -1,11 +1,12 @@
 """The cohorts, gates and values of a plan, each once, and linear combinations of them (layer 3, no I/O).
 
-An aggregate asks for moments of its arguments over the rows that count: how many, the sum, the sum of squares or products.
-This is where they become integers that owners sum: squares and products are taken about a public centre in the middle of the
-declared bounds where that makes the narrow field suffice, and moved back to the origin exactly in the shape.
+An aggregate asks for moments of its arguments over the rows that count: how many, the sum, the sum of squares or
+products. This is where they become integers that owners sum: squares and products are taken about a public centre in
+the middle of the declared bounds where that makes the narrow field suffice, and moved back to the origin exactly in
+the shape.
 
-Every value hangs on the gate of its own rows (SECURITY rule 18): those that pass WHERE and FILTER and have no NULL argument,
-together with their complement in the cell.
+Every value hangs on the gate of its own rows (SECURITY rule 18): those that pass WHERE and FILTER and have no NULL
+argument, together with their complement in the cell.
 """
 
 from __future__ import annotations
@@ -166,8 +167,8 @@ class Moments:
         field = ranges.field_for(low, high, self.relation.rows_max)
         if field is None:
             raise RangeTooWide(
-                f"a sum could reach {ranges.pooled_size(low, high, self.relation.rows_max)}: one row adds {low} to {high} "
-                f"from the declared bounds, times {self.relation.rows_max} rows; the widest field holds less than "
+                f"a sum could reach {ranges.pooled_size(low, high, self.relation.rows_max)}: one row adds {low} to "
+                f"{high} from the declared bounds, times {self.relation.rows_max} rows; the widest field holds less than "
                 f"{FIELD_LIMITS['q']} (2^126). Tighter bounds or a smaller rows_max in the roster would help"
             )
         gate = self._gate(condition, also)

@@ -1,7 +1,7 @@
 """Which column a name means (layer 3, no I/O).
 
-As in DuckDB: identifiers match without regard to case, quoted or not; `t.x` looks in the table with that alias alone; a bare
-`x` must be in one table, except that columns merged by USING count once.
+As in DuckDB: identifiers match without regard to case, quoted or not; `t.x` looks in the table with that alias alone;
+a bare `x` must be in one table, except that columns merged by USING count once.
 """
 
 from __future__ import annotations

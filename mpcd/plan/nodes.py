@@ -1,9 +1,9 @@
-"""The nodes of a logical plan: integer expressions, three-valued predicates, and what an owner sums up (layer 3, no I/O).
+"""The nodes of a logical plan: integer expressions, three-valued predicates, local values (layer 3, no I/O).
 
-All expressions are integer-valued arithmetic over stored forms (`mpcd.roster.model`): the planner has tracked the scales
-of decimals and put in the multiplications.  An expression is NULL if any operand is NULL; predicates follow SQL's
-three-valued logic.  Every expression of a checked plan stays within 63 bits and never divides by zero, whatever the rows
-hold within their declared bounds: generated SQL can be total (SECURITY rule 17).
+All expressions are integer-valued arithmetic over stored forms (`mpcd.roster.model`): the planner has tracked the
+scales of decimals and put in the multiplications.  An expression is NULL if any operand is NULL; predicates follow
+SQL's three-valued logic.  Every expression of a checked plan stays within 63 bits and never divides by zero, whatever
+the rows hold within their declared bounds: generated SQL can be total (SECURITY rule 17).
 """
 
 from __future__ import annotations
@@ -234,8 +234,8 @@ class Cohort:
 class Gate:
     """What must pass before a value that hangs on it may be opened; cohorts by index, `complement` None for gate 0.
 
-    `inside` must pass the floor and `min_owners`, or be empty over all owners.  So must `complement` and every cohort in
-    `also` (SECURITY rule 18): what is left of the cell when the inside is taken out, so that nobody is isolated by
+    `inside` must pass the floor and `min_owners`, or be empty over all owners.  So must `complement` and every cohort
+    in `also` (SECURITY rule 18): what is left of the cell when the inside is taken out, so that nobody is isolated by
     subtracting.
     """
 

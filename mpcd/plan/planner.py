@@ -1,7 +1,8 @@
 """`plan_sql`: SQL text and roster to a logical plan (layer 3, no I/O).
 
-The pipeline: caps and allow-list (`sql`), FROM and joins (`relation`), WHERE (`rows`), group keys (`keys`), select list, HAVING
-and ORDER BY (`groups`, collecting `moments`), then uses and a check of the finished plan, the same one that the parent will make.
+The pipeline: caps and allow-list (`sql`), FROM and joins (`relation`), WHERE (`rows`), group keys (`keys`), select
+list, HAVING and ORDER BY (`groups`, collecting `moments`), then uses and a check of the finished plan, the same one
+that the parent will make.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from mpcd import canonical, limits
 from mpcd.errors import Bug, PlanInvalid, PlanUnsupported
 from mpcd.plan import uses
 from mpcd.plan.check import check_plan
-from mpcd.plan.groups import Groups, PlannedKey, has_aggregate
+from mpcd.plan.groups import Groups, has_aggregate
 from mpcd.plan.ir import LogicalPlan
 from mpcd.plan.keys import plan_key
 from mpcd.plan.moments import Moments
@@ -176,8 +177,8 @@ def _join(
     else:
         assert on is not None
         condition = unwrap(on)
-        for part in flatten(condition) if isinstance(condition, exp.And) else [condition]:
-            pairs.append(_equality(unwrap(part), index, sources, tables))
+        parts = flatten(condition) if isinstance(condition, exp.And) else [condition]
+        pairs.extend(_equality(unwrap(part), index, sources, tables) for part in parts)
     return Join(kind, tuple(left for left, _ in pairs), tuple(right for _, right in pairs))
 
 
@@ -244,7 +245,9 @@ def _key_nodes(select: exp.Select, names: Names, aliases: dict[str, exp.Expr]) -
 def _position(literal: exp.Literal, select: exp.Select, clause: str) -> exp.Expr:
     text = str(literal.this)
     if not text.isdigit() or not 1 <= int(text[:6]) <= len(select.expressions):
-        raise PlanInvalid(f"{clause} {text[:20]}: the select list has {len(select.expressions)} items, counted from 1")
+        raise PlanInvalid(
+            f"position {text[:20]} in {clause}: the select list has {len(select.expressions)} items, counted from 1"
+        )
     item: exp.Expr = select.expressions[int(text) - 1]
     return item
 
@@ -260,8 +263,8 @@ def _check_cells(keys: list[GroupKey]) -> None:
     if cells > limits.CELLS_MAX:
         arithmetic = " * ".join(f"{key.places} ({key.name}{', NULL included' if key.nullable else ''})" for key in keys)
         raise PlanUnsupported(
-            f"GROUP BY would make {arithmetic} = {cells} cells; at most {limits.CELLS_MAX} are answered. Group by wider "
-            "bands, such as age // 10 * 10"
+            f"GROUP BY would make {arithmetic} = {cells} cells; at most {limits.CELLS_MAX} are answered. Group by "
+            "wider bands, such as age // 10 * 10"
         )
 
 
@@ -311,9 +314,7 @@ def _order(select: exp.Select, groups: Groups, aliases: dict[str, exp.Expr]) -> 
         elif isinstance(node, exp.Column) and node.args.get("table") is None and node.name.casefold() in aliases:
             node = aliases[node.name.casefold()]
         typed = groups.expression(node)
-        terms.append(
-            shape.OrderTerm(typed.expression, bool(term.args.get("desc")), bool(term.args.get("nulls_first")))
-        )
+        terms.append(shape.OrderTerm(typed.expression, bool(term.args.get("desc")), bool(term.args.get("nulls_first"))))
     return tuple(terms)
 
 

@@ -1,8 +1,8 @@
 """Interval arithmetic on declared bounds, and the choice of a field (layer 3, no I/O).
 
 What a plan may compute is decided before any row is read: from the bounds of the columns follow the bounds of every
-expression, from the rows' bound those of every pooled sum, and from these the field.  A value that could leave the widest
-field refuses the plan with the numbers in the message; silent wrong numbers cannot occur.
+expression, from the rows' bound those of every pooled sum, and from these the field.  A value that could leave the
+widest field refuses the plan with the numbers in the message; silent wrong numbers cannot occur.
 """
 
 from __future__ import annotations

@@ -2,12 +2,13 @@
 
 Joins run inside one owner, between tables that the same parties own.  Two questions decide what is allowed:
 
-*How many rows?*  A table whose join column is `unique` adds no rows; otherwise the row bound grows, to the product at worst.
+*How many rows?*  A table whose join column is `unique` adds no rows; otherwise the row bound grows, to the product at
+worst.
 
-*Whose rows?*  A cohort counts persons, so every joined row must be about one person.  Where tables have person ids, all of
-them must be joined on the person id; a table without one is then a reference table (wards, drugs) and must be unique on
-its join column.  Where no table has a person id, each row of the first table is a person, so every further table must be unique on its
-join column.  Self-joins follow from this: only on the person id.
+*Whose rows?*  A cohort counts persons, so every joined row must be about one person.  Where tables have person ids,
+all of them must be joined on the person id; a table without one is then a reference table (wards, drugs) and must be
+unique on its join column.  Where no table has a person id, each row of the first table is a person, so every further
+table must be unique on its join column.  Self-joins follow from this: only on the person id.
 """
 
 from __future__ import annotations
@@ -178,7 +179,8 @@ def _persons(tables: Sequence[Table], joins: Sequence[Join]) -> ColumnRef | None
         if (first, own) not in _person_pairs(tables, join, first):
             raise PlanUnsupported(
                 f"tables {tables[first.source].name} and {table.name} both have a person id; join them ON "
-                f"{tables[first.source].name}.{first.name} = {table.name}.{own.name}, so that each row is about one person"
+                f"{tables[first.source].name}.{first.name} = {table.name}.{own.name}, so that each row "
+                "is about one person"
             )
     return first
 

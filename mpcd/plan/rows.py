@@ -1,8 +1,8 @@
 """Expressions and predicates over one row: from checked syntax to the integer IR (layer 3, no I/O).
 
-Text exists in dictionaries alone, so every comparison with text becomes one of level indices while it is planned.  A literal
-that is no level of its column is an error that names near levels: it is a misspelling far more often than a question
-with the answer zero (except in LIKE, where a pattern may match nothing).
+Text exists in dictionaries alone, so every comparison with text becomes one of level indices while it is planned.  A
+literal that is no level of its column is an error that names near levels: it is a misspelling far more often than a
+question with the answer zero (except in LIKE, where a pattern may match nothing).
 """
 
 from __future__ import annotations
@@ -49,7 +49,18 @@ COMPARISONS: Final[dict[type[exp.Expr], CompareOperator]] = {
     exp.GT: ">",
     exp.GTE: ">=",
 }
-PREDICATES: Final = (*COMPARISONS, exp.And, exp.Or, exp.Not, exp.Is, exp.Between, exp.In, exp.Like, exp.ILike, exp.Escape)
+PREDICATES: Final = (
+    *COMPARISONS,
+    exp.And,
+    exp.Or,
+    exp.Not,
+    exp.Is,
+    exp.Between,
+    exp.In,
+    exp.Like,
+    exp.ILike,
+    exp.Escape,
+)
 _DIGITS: Final = re.compile(r"(\d+)?(?:\.(\d*))?(?:[eE]([+-]?\d{1,3}))?")
 _PARTS: Final[dict[str, Part]] = {
     "year": "year",
@@ -134,7 +145,9 @@ class Rows:
         """The value of an expression over one row."""
         node = unwrap(node)
         if isinstance(node, AGGREGATES):
-            raise PlanInvalid(f"{type(node).__name__.upper()} cannot stand inside another aggregate, in WHERE or in GROUP BY")
+            raise PlanInvalid(
+                f"{type(node).__name__.upper()} cannot stand inside another aggregate, in WHERE or in GROUP BY"
+            )
         if isinstance(node, (*PREDICATES, exp.Boolean)):
             return self._truth_value(node)
         if type(node) in _PART_FUNCTIONS:
@@ -225,9 +238,7 @@ class Rows:
         return self._choose([(equal, NULL), (Truth(True), left)])
 
     def _case(self, node: exp.Expr) -> Scalar:
-        return self._choose(
-            [(condition, self.scalar(result)) for condition, result in self.branches(node)]
-        )
+        return self._choose([(condition, self.scalar(result)) for condition, result in self.branches(node)])
 
     def branches(self, node: exp.Expr) -> list[tuple[Pred, exp.Expr]]:
         """The conditions of a CASE or IF with their results; the last is TRUE where there is an ELSE."""
@@ -285,13 +296,7 @@ class Rows:
         if operand.type == "date":
             return operand
         if operand.type == "text" and operand.expr is None:
-            try:
-                if len(operand.text) != 10:
-                    raise ValueError
-                day = dt.date.fromisoformat(operand.text)
-            except ValueError:
-                raise PlanInvalid(f"{operand.text[:40]!r} is not a date; dates read YYYY-MM-DD") from None
-            return number(Fraction((day - EPOCH).days), "date")
+            return number(Fraction(_day(operand.text)), "date")
         raise PlanInvalid(f"a date is needed here, not {spoken(operand)}")
 
     # -------------------------------------------------------------------------------------------- predicates
@@ -537,7 +542,7 @@ def known_level(text: str, levels: tuple[str, ...], column: str) -> None:
         raise PlanInvalid(f"{text[:60]!r} is no level of {column}{suggestion}")
 
 
-def _join(kind: type[And] | type[Or], parts: list[Pred]) -> Pred:
+def _join(kind: type[And | Or], parts: list[Pred]) -> Pred:
     """AND or OR of parts: flattened, constants folded."""
     deciding = Truth(kind is Or)
     neutral = Truth(kind is And)
@@ -589,6 +594,17 @@ def _text_holds(op: CompareOperator, left: str, right: str) -> bool:
     """Text compares by its UTF-8 bytes, as in DuckDB."""
     a, b = left.encode(), right.encode()
     return {"=": a == b, "<>": a != b, "<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b}[op]
+
+
+def _day(text: str) -> int:
+    """Days since 1970-01-01 of a date that reads YYYY-MM-DD."""
+    try:
+        day = dt.date.fromisoformat(text) if len(text) == 10 else None
+    except ValueError:
+        day = None
+    if day is None:
+        raise PlanInvalid(f"{text[:40]!r} is not a date; dates read YYYY-MM-DD")
+    return (day - EPOCH).days
 
 
 def _part_name(name: str) -> Part:

@@ -195,8 +195,11 @@ def multiply(left: Scalar, right: Scalar) -> Scalar:
     if left.expr is None or right.expr is None:
         other, constant = (right, left.offset) if left.expr is None else (left, right.offset)
         return Scalar(
-            kind, None if constant == 0 and other.expr is None else other.expr, other.factor * constant,
-            other.offset * constant, scale,
+            kind,
+            None if constant == 0 and other.expr is None else other.expr,
+            other.factor * constant,
+            other.offset * constant,
+            scale,
         )
     (a, a_step), (b, b_step) = whole(left), whole(right)
     return Scalar(kind, Multiply(a, b), a_step * b_step, ZERO, scale)
@@ -290,9 +293,7 @@ def absolute(operand: Scalar) -> Scalar:
         return replace(operand, offset=abs(operand.offset))
     expr, step = whole(operand)
     negative = Multiply(expr, Constant(-1))
-    return Scalar(
-        operand.type, Case(((Compare("<", expr, Constant(0)), negative),), expr), step, ZERO, operand.scale
-    )
+    return Scalar(operand.type, Case(((Compare("<", expr, Constant(0)), negative),), expr), step, ZERO, operand.scale)
 
 
 # ------------------------------------------------------------------------------------------------ comparison

@@ -1,11 +1,11 @@
 """From untrusted text to one SELECT whose every node is known (layer 3, no I/O).
 
-Bytes are capped before the tokeniser sees them and tokens before the parser does; the parser runs in a killable child.
-sqlglot is permissive: `read_csv()`, `getenv()` and much else parse.  So every node's class, and every argument that a node
-carries, must be in the table below; anything else is refused by name.  sqlglot's `qualify` and `annotate_types` are not
-used: with one SELECT and no subqueries names resolve in a few lines (`mpcd.plan.names`), in DuckDB's own order of
-precedence, while `qualify` expands lateral aliases in exponential time and rewrites what it cannot know.  Its optimizer
-and planner are never used, because they change results.
+Bytes are capped before the tokeniser sees them and tokens before the parser does; the parser runs in a killable
+child. sqlglot is permissive: `read_csv()`, `getenv()` and much else parse.  So every node's class, and every argument
+that a node carries, must be in the table below; anything else is refused by name.  sqlglot's `qualify` and
+`annotate_types` are not used: with one SELECT and no subqueries names resolve in a few lines (`mpcd.plan.names`), in
+DuckDB's own order of precedence, while `qualify` expands lateral aliases in exponential time and rewrites what it
+cannot know.  Its optimizer and planner are never used, because they change results.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ _AGGREGATES: Final[dict[type[exp.Expr], frozenset[str]]] = {
     exp.RegrAvgy: _BINARY,
 }
 AGGREGATES: Final = tuple(_AGGREGATES)
-NAMED_FUNCTIONS: Final = frozenset({"mean", "date_part", "datepart", "var_samp", "regr_count", "regr_avgx", "regr_avgy"})
+NAMED_FUNCTIONS: Final = frozenset(
+    {"mean", "date_part", "datepart", "var_samp", "regr_count", "regr_avgx", "regr_avgy"}
+)
 """Functions that the parser knows by name only."""
 
 _ALLOWED: Final[dict[type[exp.Expr], frozenset[str]]] = {
     **_AGGREGATES,
-    exp.Select: frozenset(
-        {"expressions", "from_", "joins", "where", "group", "having", "order", "limit", "offset"}
-    ),
+    exp.Select: frozenset({"expressions", "from_", "joins", "where", "group", "having", "order", "limit", "offset"}),
     exp.From: _UNARY,
     exp.Table: frozenset({"this", "alias"}),
     exp.TableAlias: _UNARY,

@@ -1,8 +1,8 @@
 """Which uses of which columns a plan needs, for the owners' policies to allow (layer 3, no I/O).
 
-`filter`: in WHERE, in FILTER, in the condition of a CASE inside an aggregate, or behind HAVING.  `group`: in a group key.
-`aggregate`: inside an aggregate's argument.  `join`: compared by a join.  The uses are derived from the plan, by the
-planner and again by the checker, so that a plan cannot claim fewer than it has.
+`filter`: in WHERE, in FILTER, in the condition of a CASE inside an aggregate, or behind HAVING.  `group`: in a group
+key. `aggregate`: inside an aggregate's argument.  `join`: compared by a join.  The uses are derived from the plan, by
+the planner and again by the checker, so that a plan cannot claim fewer than it has.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Expressions and conditions of a shape, over one cell (layer 1, no I/O).
 
-A number is an exact `Fraction` until something makes it a float: a square root, a division by zero, a rounding that SQL does
-in floating point.  A suppressed value makes everything suppressed that needs it; nothing is guessed from it.
+A number is an exact `Fraction` until something makes it a float: a square root, a division by zero, a rounding that
+SQL does in floating point.  A suppressed value makes everything suppressed that needs it; nothing is guessed from it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class SuppressedValueError(Exception):
 class Group:
     """The opened values and the labels of one cell."""
 
-    __slots__ = ("_labels", "_statuses", "_values", "_value_gates")
+    __slots__ = ("_labels", "_statuses", "_value_gates", "_values")
 
     def __init__(
         self,
@@ -197,8 +197,15 @@ def arithmetic(operator: ArithmeticOperator, left: Number, right: Number) -> Res
         case "//":
             return Fraction(math.trunc(left / right)) if right else None
         case "%":
-            quotient = Fraction(math.trunc(left / right)) if right else None
-            return None if quotient is None else left - quotient * right
+            return _remainder(left, right)
+
+
+def _remainder(left: Number, right: Number) -> Result:
+    if not right:
+        return None
+    if isinstance(left, Fraction) and isinstance(right, Fraction):
+        return left - math.trunc(left / right) * right
+    return math.fmod(left, right)
 
 
 def _divided(left: Number, right: Number) -> Number:

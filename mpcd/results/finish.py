@@ -1,8 +1,8 @@
 """From opened values to the table (layer 1, no I/O).
 
-The order is SQL's: cells without rows are no groups; HAVING, then ORDER BY, then OFFSET and LIMIT.  All of it happens on
-released cells alone.  A group whose HAVING hangs on a suppressed value is left out and counted in a note; in ORDER BY a
-suppressed value comes last, after NULLs, whichever way the order goes.
+The order is SQL's: cells without rows are no groups; HAVING, then ORDER BY, then OFFSET and LIMIT.  All of it happens
+on released cells alone.  A group whose HAVING hangs on a suppressed value is left out and counted in a note; in ORDER
+BY a suppressed value comes last, after NULLs, whichever way the order goes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Statistics from exact pooled moments (layer 1, no I/O).
 
-Sums of squares and products are exact, so the textbook formulas lose nothing: n sum x² - (sum x)² is an exact integer however
-close to zero it comes, and the only rounding is that of the last step.  Square roots are rounded correctly.
+Sums of squares and products are exact, so the textbook formulas lose nothing: n sum x² - (sum x)² is an exact integer
+however close to zero it comes, and the only rounding is that of the last step.  Square roots are rounded correctly.
 
 Where SQL leaves room we do as DuckDB 2.0: over no rows all but counts are NULL; sample statistics of one row are
 NULL; CORR and REGR_SLOPE of a constant are NaN, REGR_INTERCEPT is NULL then; REGR_R2 is NULL where x is constant and

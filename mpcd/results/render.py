@@ -14,9 +14,9 @@ CSV      an empty field, not     ``<suppressed:floor>``, not
          quoted                  quoted
 =======  ======================  ==============================
 
-CSV quotes every text value, always, and nothing else; so a text that happens to read ``<suppressed:floor>`` is quoted and the
-marker is not.  A reader that drops the quotes cannot tell them apart: for such readers ``csv_text(flags=True)`` adds a
-column per output, named ``<name> suppressed``, that holds the rule or nothing.
+CSV quotes every text value, always, and nothing else; so a text that happens to read ``<suppressed:floor>`` is quoted
+and the marker is not.  A reader that drops the quotes cannot tell them apart: for such readers
+``csv_text(flags=True)`` adds a column per output, named ``<name> suppressed``, that holds the rule or nothing.
 """
 
 from __future__ import annotations
@@ -150,8 +150,8 @@ def json_value(table: Table, info: ResultInfo | None = None) -> dict[str, object
 def json_text(table: Table, info: ResultInfo | None = None) -> str:
     """One JSON object: columns, rows, suppressed counts, notes.
 
-    Integers are JSON numbers of any size; decimals are strings, so that no reader rounds them; NaN and the infinities are
-    `{"double": "NaN"}` and so on, since JSON has no numbers for them.
+    Integers are JSON numbers of any size; decimals are strings, so that no reader rounds them; NaN and the infinities
+    are `{"double": "NaN"}` and so on, since JSON has no numbers for them.
     """
     return json.dumps(json_value(table, info), ensure_ascii=False, allow_nan=False) + "\n"
 

@@ -1,9 +1,9 @@
 """Strict canonical forms of frozen dataclasses (layer 1, no I/O).
 
-A `Form` turns a Python value into what `canonical.encode` takes and back.  Forms are built from the small ones below, so
-that a class is described once and its encoder and its decoder cannot drift apart.  Decoding trusts nothing: it checks
-types (`True` is no integer), ranges, lengths and tags, accepts one spelling alone, and raises `FormError` with the path to
-the first thing that is wrong.  Rejected: pickles of any kind, and per-class `from_value` written by hand.
+A `Form` turns a Python value into what `canonical.encode` takes and back.  Forms are built from the small ones below,
+so that a class is described once and its encoder and its decoder cannot drift apart.  Decoding trusts nothing: it
+checks types (`True` is no integer), ranges, lengths and tags, accepts one spelling alone, and raises `FormError` with
+the path to the first thing that is wrong.  Rejected: pickles of any kind, and per-class `from_value` written by hand.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What an answer looks like, and how it is finished from opened values (layer 1, no I/O).
 
 The planner writes a `Shape` into the plan.  All parties hash it with the plan; the client evaluates it.  It says, per
-group key, which labels the cells have; which pooled values are opened and which gate decides about each; and, per output
-column, an expression over those values.  Expressions are exact rational arithmetic on integers; only square roots and what
-SQL itself calls a double end in floating point.
+group key, which labels the cells have; which pooled values are opened and which gate decides about each; and, per
+output column, an expression over those values.  Expressions are exact rational arithmetic on integers; only square
+roots and what SQL itself calls a double end in floating point.
 
 Cells are numbered row-major over the keys: the last key varies fastest.  A key of `count` codes that may be NULL has
 `count + 1` places, the last of them NULL.
@@ -206,9 +206,7 @@ class Moment:
             raise FormError(f": {self.name} takes {MOMENT_ARGUMENTS[self.name]} arguments")
 
 
-Expression = (
-    Value | Key | Rational | Linear | Text | Null | Arithmetic | Function | Round | Coalesce | NullIf | Moment
-)
+Expression = Value | Key | Rational | Linear | Text | Null | Arithmetic | Function | Round | Coalesce | NullIf | Moment
 
 
 # ------------------------------------------------------------------------------------------------ conditions: HAVING
@@ -443,9 +441,7 @@ NAME_BYTES_MAX: Final = 512
 _index = integer(0, 65_535)
 _name = text(NAME_BYTES_MAX)
 _comparison = word("=", "<>", "<", "<=", ">", ">=")
-TYPE: Final = record(
-    Type, name=word("integer", "decimal", "double", "text", "date", "boolean"), scale=integer(0, 64)
-)
+TYPE: Final = record(Type, name=word("integer", "decimal", "double", "text", "date", "boolean"), scale=integer(0, 64))
 
 EXPRESSION: Final[Union[Expression]] = Union("an expression")
 EXPRESSION.add("value", Value, index=_index)
@@ -461,9 +457,7 @@ EXPRESSION.add("null", Null)
 EXPRESSION.add(
     "arithmetic", Arithmetic, operator=word("+", "-", "*", "/", "//", "%"), left=EXPRESSION, right=EXPRESSION
 )
-EXPRESSION.add(
-    "function", Function, name=word("negate", "abs", "sqrt", "floor", "ceil", "double"), operand=EXPRESSION
-)
+EXPRESSION.add("function", Function, name=word("negate", "abs", "sqrt", "floor", "ceil", "double"), operand=EXPRESSION)
 EXPRESSION.add("round", Round, operand=EXPRESSION, digits=integer(-30, 30), double=boolean)
 EXPRESSION.add("coalesce", Coalesce, parts=sequence(EXPRESSION, 16, 1))
 EXPRESSION.add("nullif", NullIf, left=EXPRESSION, right=EXPRESSION)

@@ -1,9 +1,9 @@
 """The roster's values: who takes part, which tables are pooled, what their columns may hold (layer 2, no I/O).
 
 Every number that a column may hold is known to all parties as an integer, its *stored form*: an integer as it is, a
-decimal times 10^decimals, a dictionary value as its 0-based place among the levels, a date as days since 1970-01-01, a
-boolean as 0 or 1.  Snapshots hold stored forms, plans are arithmetic over them, and `low` and `high` bound them; there is
-no floating point between a hospital's row and a pooled sum.
+decimal times 10^decimals, a dictionary value as its 0-based place among the levels, a date as days since 1970-01-01,
+a boolean as 0 or 1.  Snapshots hold stored forms, plans are arithmetic over them, and `low` and `high` bound them;
+there is no floating point between a hospital's row and a pooled sum.
 
 What the roster says is public to the consortium, so bounds and levels describe what a column *may* hold, never what
 one hospital's rows do hold.
@@ -186,7 +186,7 @@ def check(roster: Roster) -> None:
     if roster.version < 1:
         raise RosterError("versions count from 1", "version")
     _check_parties(roster)
-    _check_unique([table.name for table in roster.tables], "table", "name")
+    _check_unique([table.name.casefold() for table in roster.tables], "table", "name")
     for index, table in enumerate(roster.tables):
         _check_table(roster, table, index)
 

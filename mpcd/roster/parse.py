@@ -44,7 +44,6 @@ from mpcd.roster.model import (
     DECIMALS_MAX,
     EPOCH,
     Column,
-    ColumnType,
     Party,
     PartyRole,
     Roster,
@@ -201,7 +200,7 @@ def _column(item: Mapping[str, object], *place: str | int) -> Column:
     low, high = _bounds(item, kind, decimals, len(levels), *place)
     return Column(
         name=_string(item, "name", *place),
-        type=cast("ColumnType", kind),
+        type=kind,
         low=low,
         high=high,
         decimals=decimals,

@@ -49,7 +49,8 @@ def check_successor(current: Roster, proposed: Roster) -> None:
     for party in proposed.parties:
         if names.get(party.id, party.name) != party.name:
             raise ConfigurationInvalid(
-                f"party id {party.id} was {names[party.id]} and is now {party.name}; an id is never given to another party"
+                f"party id {party.id} was {names[party.id]} and is now {party.name}; an id is never given "
+                "to another party"
             )
 
 

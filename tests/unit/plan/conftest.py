@@ -1,7 +1,7 @@
 """A plan evaluated the slow, obvious way: the meaning of the IR that SQL generators are held to.
 
-Rows are dicts of stored forms per table and hospital; each hospital evaluates the local part, sums are pooled, gates are open unless
-empty, and the client's `finish` makes the table.
+Rows are dicts of stored forms per table and hospital; each hospital evaluates the local part, sums are pooled, gates
+are open unless empty, and the client's `finish` makes the table.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import math
+import operator
 import pathlib
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from typing import Any
 
 import duckdb
 import pytest
+
 from mpcd.plan import LogicalPlan, plan_sql
 from mpcd.plan import nodes as ir
 from mpcd.plan.ranges import date_part, truncate_divide
@@ -33,6 +35,15 @@ Hospital = Mapping[str, Sequence[Mapping[str, int | None]]]
 
 
 # ------------------------------------------------------------------------------------------------ the IR's meaning
+
+
+OPERATIONS: Mapping[type[ir.Expr], Callable[[int, int], int]] = {
+    ir.Add: operator.add,
+    ir.Subtract: operator.sub,
+    ir.Multiply: operator.mul,
+    ir.FloorDivide: operator.floordiv,
+    ir.TruncateDivide: truncate_divide,
+}
 
 
 def value_of(expr: ir.Expr, row: Row) -> int | None:
@@ -56,16 +67,10 @@ def value_of(expr: ir.Expr, row: Row) -> int | None:
             left, right = value_of(expr.left, row), value_of(expr.right, row)
             if left is None or right is None:
                 return None
-            return {
-                ir.Add: lambda: left + right,
-                ir.Subtract: lambda: left - right,
-                ir.Multiply: lambda: left * right,
-                ir.FloorDivide: lambda: left // right,
-                ir.TruncateDivide: lambda: truncate_divide(left, right),
-            }[type(expr)]()
+            return OPERATIONS[type(expr)](left, right)
 
 
-def truth_of(condition: ir.Pred, row: Row) -> bool | None:
+def truth_of(condition: ir.Pred, row: Row) -> bool | None:  # noqa: PLR0911
     match condition:
         case ir.Truth(value):
             return value
@@ -219,7 +224,12 @@ def random_hospital(rng: random.Random, roster: Roster, rows: Mapping[str, int])
                     row[column.name] = None
                 else:
                     row[column.name] = rng.choice(
-                        [rng.randint(column.low, column.high), column.low, column.high, min(column.low + 1, column.high)]
+                        [
+                            rng.randint(column.low, column.high),
+                            column.low,
+                            column.high,
+                            min(column.low + 1, column.high),
+                        ]
                     )
             made.append(row)
         hospital[table.name] = made

@@ -6,15 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from mpcd import canonical
 from mpcd.plan import LogicalPlan
 from mpcd.roster import Roster
 
 HERE = pathlib.Path(__file__).parent
 QUERIES = [
-    line
-    for line in (HERE / "queries.sql").read_text().splitlines()
-    if line.strip() and not line.startswith("--")
+    line for line in (HERE / "queries.sql").read_text().splitlines() if line.strip() and not line.startswith("--")
 ]
 SIZES = [
     {"visits": 40, "patients": 25, "wards": 3, "gbsg2": 60},
