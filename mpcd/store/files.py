@@ -74,6 +74,17 @@ class DirectoryLock:
             self.release()
             raise StoreFailed(f"another mpcd uses the state directory {directory}; stop it first") from error
 
+    def read(self) -> bytes:
+        """What the lock file says; empty before the first `write`."""
+        assert self._descriptor is not None
+        return os.pread(self._descriptor, 1024, 0)
+
+    def write(self, content: bytes) -> None:
+        """Note something durably beside the state, once."""
+        assert self._descriptor is not None
+        os.pwrite(self._descriptor, content, 0)
+        os.fsync(self._descriptor)
+
     def release(self) -> None:
         """Let another process use the directory; a second call does nothing."""
         if self._descriptor is not None:

@@ -15,6 +15,9 @@ Nothing of a session's randomness is stored here (rule 14), so a restored copy c
 and the peers would not show.  A session that was `agreed` when the process stopped is aborted at start, its debit
 kept: nobody can say any more whether an opening share had left.
 
+The lock file remembers which ledger belongs here, so that a state file that was lost or emptied is an error and not a
+fresh start that would accept every old request again.
+
 One process at a time holds the directory's lock.  One connection writes, under a lock; checks and exports read
 through connections of their own and never wait for it.  If a commit itself fails, its outcome is unknown: the store
 then refuses all further work until a restart has read what is really there.
@@ -37,12 +40,14 @@ from mpcd.governance import entries
 from mpcd.governance.entries import Debit, LedgerEntry
 from mpcd.ids import PlanHash, RequestDigest, SessionId
 from mpcd.store import ledger, schema
-from mpcd.store.files import DirectoryLock, private_directory, private_file
+from mpcd.store.files import DirectoryLock, private_directory, private_file, sync_directory
 from mpcd.store.ledger import LedgerHead, LedgerReport, LedgerRow
 
 DurableState = Literal["agreed", "recorded", "released", "aborted", "withheld"]
 
 FILE_NAME: Final = "state.sqlite3"
+_SMALLEST_FILE_BYTES: Final = 512
+"""SQLite takes a file that is shorter than its smallest page for a new one."""
 _NONCE_KEPT_SECONDS: Final = int(2 * limits.CLOCK_SKEW_SECONDS_MAX)
 """A burnt nonce stays this long after its request expired, whatever the clocks say in between."""
 
@@ -105,6 +110,7 @@ class Store:
         try:
             path = directory / FILE_NAME
             private_file(path)
+            _require_whole(path, lock.read())
             writer = _connect(path, writes=True)
         except BaseException:
             lock.release()
@@ -112,6 +118,8 @@ class Store:
         try:
             with _storage():
                 _prepare(writer, entropy)
+            sync_directory(directory)
+            _bind(writer, lock)
         except BaseException:
             writer.close()
             lock.release()
@@ -553,6 +561,27 @@ def _connect(path: Path, *, writes: bool) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _require_whole(path: Path, ledger_id: bytes) -> None:
+    size = path.stat().st_size
+    if size == 0 and ledger_id:
+        raise StoreFailed(
+            f"{path} is empty or was lost, but a ledger was begun here; restore it from a backup "
+            f"(or, to begin a new ledger knowingly, remove {path.parent / 'lock'} too)"
+        )
+    if 0 < size < _SMALLEST_FILE_BYTES:
+        raise StoreFailed(f"{path} is cut short; restore it from a backup")
+
+
+def _bind(connection: sqlite3.Connection, lock: DirectoryLock) -> None:
+    """Remember the ledger beside the state file, or compare with the one that is remembered."""
+    (ledger_id,) = connection.execute("SELECT ledger_id FROM head").fetchone()
+    remembered = lock.read()
+    if not remembered:
+        lock.write(ledger_id)
+    elif remembered != ledger_id:
+        raise StoreFailed("the state file holds another ledger than the one begun here; restore the right one")
 
 
 def _set_durable(connection: sqlite3.Connection) -> None:

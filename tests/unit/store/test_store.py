@@ -510,6 +510,26 @@ def test_one_process_at_a_time(directory: Path, store: Store) -> None:
     Store.open(directory).close()
 
 
+def test_a_lost_state_is_no_fresh_start(directory: Path, tmp_path: Path) -> None:
+    filled(directory)
+    content = (directory / FILE_NAME).read_bytes()
+    (directory / FILE_NAME).unlink()
+    for _ in range(2):
+        with pytest.raises(StoreFailed, match="begun here"):
+            Store.open(directory)
+    Store.open(tmp_path / "other").close()
+    (directory / FILE_NAME).write_bytes((tmp_path / "other" / FILE_NAME).read_bytes())
+    with pytest.raises(StoreFailed, match="another ledger"):
+        Store.open(directory)
+    (directory / FILE_NAME).write_bytes(content[:511])
+    with pytest.raises(StoreFailed, match="cut short"):
+        Store.open(directory)
+    (directory / FILE_NAME).write_bytes(content)
+    (directory / "lock").unlink()
+    for _ in range(2):
+        Store.open(directory).close()
+
+
 def test_a_closed_store_refuses(store: Store) -> None:
     store.close()
     store.close()
@@ -533,6 +553,7 @@ def test_a_state_of_a_later_version_or_another_program_is_refused(directory: Pat
     with pytest.raises(StoreFailed, match="another program"):
         Store.open(directory)
     (directory / FILE_NAME).unlink()
+    (directory / "lock").unlink()
     change("CREATE TABLE theirs (x)")
     (directory / FILE_NAME).chmod(0o600)
     with pytest.raises(StoreFailed, match="another program"):
