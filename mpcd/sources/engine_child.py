@@ -14,6 +14,7 @@ from typing import Final
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 
 from mpcd.sources import child_side
 
@@ -66,7 +67,7 @@ class _Engine:
                 raise ValueError("open")
 
     def aggregate(self, request: dict[str, object]) -> object:
-        """Run one statement whose columns are all BIGINT and never NULL."""
+        """Run one statement whose columns are all BIGINT; NULL is 0 (a sum over no rows)."""
         if self._connection is None:
             raise RuntimeError("aggregate")
         match request:
@@ -74,10 +75,15 @@ class _Engine:
                 found = list(self._connection.execute(sql).fetchnumpy().values())
             case _:
                 raise ValueError("aggregate")
-        if len(found) != count or any(column.dtype != np.int64 or np.ma.is_masked(column) for column in found):
-            raise TypeError("columns")
-        data = b"".join(np.ascontiguousarray(column, dtype="<i8").tobytes() for column in found)
-        return {"rows": len(found[0]), "data": data}
+        return packed(found, count)
+
+
+def packed(columns: list[npt.NDArray[np.generic]], count: int) -> dict[str, object]:
+    """The columns of an answer as bytes, after a check that they are what the parent will read."""
+    if len(columns) != count or any(column.dtype != np.int64 for column in columns):
+        raise TypeError("columns")
+    data = b"".join(np.asarray(np.ma.filled(column, 0), dtype="<i8").tobytes() for column in columns)
+    return {"rows": len(columns[0]), "data": data}
 
 
 def main() -> None:

@@ -16,12 +16,12 @@ takes seconds for ten million rows; snapshots therefore number their persons den
 (`bitstring_agg`) counts them in a fraction of that, as long as the bitmaps fit in memory.
 """
 
-# ruff: noqa: S608  every identifier and literal goes through `quoted`, `literal` or `number`
+
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from mpcd import limits
@@ -81,7 +81,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """The text, and how to read its rows: column 0 is the cell's number, all columns are BIGINT and not NULL."""
+    """The text, and how to read its rows: column 0 is the cell's number; all are BIGINT, and NULL means 0."""
 
     sql: str
     columns: int
@@ -249,23 +249,6 @@ class Text:
 # ------------------------------------------------------------------------------------------------ the statement
 
 
-@dataclass(slots=True)
-class _Columns:
-    """Aggregates of the inner query, each text once, and the outer query's columns over them."""
-
-    inner: list[str] = field(default_factory=list)
-    outer: list[str] = field(default_factory=list)
-
-    def add(self, aggregate: str, outer: str = "{}") -> int:
-        """Column of the result that holds `aggregate`; `outer` is applied to it."""
-        if aggregate not in self.inner:
-            self.inner.append(aggregate)
-        text = outer.format(f"a{self.inner.index(aggregate)}")
-        if text not in self.outer:
-            self.outer.append(text)
-        return 1 + self.outer.index(text)
-
-
 class _Writer:
     """Writes one statement; see the module's theory of operation."""
 
@@ -273,7 +256,7 @@ class _Writer:
         self._plan = plan
         self._text = text
         self._tables = tables
-        self._columns = _Columns()
+        self._columns: list[str] = []
         self._rows_are_persons = plan.persons is None or plan.persons_unique
         self._persons = 0
         if plan.persons is not None:
@@ -285,12 +268,17 @@ class _Writer:
         plan = self._plan
         cohorts = tuple(self._cohort(index) for index in range(len(plan.cohorts)))
         values = tuple(map(self._value, plan.values))
-        inner = ", ".join(f"{text} AS a{index}" for index, text in enumerate(self._columns.inner))
-        rows = f"SELECT {self._text.cell(plan.keys)} AS cell, {inner} {self._from()}"
+        fields = ", ".join(f"{text} AS c{index}" for index, text in enumerate(self._columns, start=1))
+        sql = f"SELECT {self._text.cell(plan.keys)} AS c0, {fields} {self._from()}"
         if plan.keys:
-            rows += " GROUP BY 1"
-        sql = f"SELECT cell, {', '.join(self._columns.outer)} FROM ({rows})"
-        return Statement(sql, 1 + len(self._columns.outer), cohorts, values)
+            sql += " GROUP BY 1"
+        return Statement(sql, 1 + len(self._columns), cohorts, values)
+
+    def _add(self, text: str) -> int:
+        """The column of the result that holds `text`; each text stands there once."""
+        if text not in self._columns:
+            self._columns.append(text)
+        return 1 + self._columns.index(text)
 
     def _from(self) -> str:
         text = f"FROM {self._table(0)}"
@@ -305,32 +293,30 @@ class _Writer:
     def _cohort(self, index: int) -> Output:
         condition = self._plan.cohorts[index].condition
         if self._rows_are_persons:
-            base = self._columns.add("COUNT(*)")
+            base = self._add("COUNT(*)")
             if isinstance(condition, IsNotTrue):
-                inside = self._columns.add(f"COUNT(*){self._text.filter(condition.part)}")
+                inside = self._add(f"COUNT(*){self._text.filter(condition.part)}")
                 return Output("complement", inside, base)
-            return Output("counted", self._columns.add(f"COUNT(*){self._text.filter(condition)}"))
+            return Output("counted", self._add(f"COUNT(*){self._text.filter(condition)}"))
         return Output("counted", self._distinct(condition))
 
     def _distinct(self, condition: Pred | None) -> int:
         person = self._plan.persons
         assert person is not None
         if not self._bitmaps:
-            return self._columns.add(
-                f"COUNT(DISTINCT s{person.source}.{quoted(person.name)}){self._text.filter(condition)}"
-            )
+            return self._add(f"COUNT(DISTINCT s{person.source}.{quoted(person.name)}){self._text.filter(condition)}")
         index = f"s{person.source}.{quoted(PERSON_INDEX)}"
         bitmap = f"bitstring_agg({index}, 0, {max(self._persons - 1, 0)}){self._text.filter(condition)}"
-        return self._columns.add(f"bit_count({bitmap})", "CAST(COALESCE({}, 0) AS BIGINT)")
+        return self._add(f"bit_count({bitmap})")
 
     def _value(self, value: LocalValue) -> Output:
         if value.kind == "count":
-            return Output("counted", self._columns.add(f"COUNT(*){self._text.filter(value.condition)}"))
+            return Output("counted", self._add(f"COUNT(*){self._text.filter(value.condition)}"))
         total = f"SUM({self._text.product(value)}){self._text.filter(value.condition)}"
         if value.field == "p":
-            return Output("narrow", self._columns.add(total, "COALESCE(TRY_CAST({} AS BIGINT), 0)"))
-        low = self._columns.add(total, f"COALESCE(TRY_CAST({{}} % {HALF}::HUGEINT AS BIGINT), 0)")
-        high = self._columns.add(total, f"COALESCE(TRY_CAST({{}} // {HALF}::HUGEINT AS BIGINT), 0)")
+            return Output("narrow", self._add(f"TRY_CAST({total} AS BIGINT)"))
+        low = self._add(f"TRY_CAST({total} % {HALF}::HUGEINT AS BIGINT)")
+        high = self._add(f"TRY_CAST({total} // {HALF}::HUGEINT AS BIGINT)")
         return Output("wide", low, high)
 
 

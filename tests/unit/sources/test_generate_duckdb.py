@@ -50,7 +50,7 @@ from mpcd.plan.ir import (
 from mpcd.plan.relation import Relation, build
 from mpcd.results.shape import INTEGER, KeyShape, Shape, ValueShape
 from mpcd.roster import Column, Party, Roster, Table
-from mpcd.sources import engine, generate_duckdb
+from mpcd.sources import engine, engine_child, generate_duckdb
 from mpcd.sources.generate_duckdb import HALF, TableRows, generate, quoted
 from mpcd.sources.snapshot import PERSON_INDEX, column_type
 
@@ -258,10 +258,7 @@ def run(
     }
     statement = generate(plan, ROSTER, tables, threads)
     found = list(connection.execute(statement.sql).fetchnumpy().values())
-    assert len(found) == statement.columns
-    assert all(column.dtype == np.int64 and not np.ma.is_masked(column) for column in found)
-    reply = {"rows": len(found[0]), "data": b"".join(np.asarray(column).tobytes() for column in found)}
-    answer = engine._read(reply, plan, statement)
+    answer = engine._read(engine_child.packed(found, statement.columns), plan, statement)
     assert answer is not None
     return answer
 
