@@ -27,7 +27,7 @@ class LocalIdentity:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PeerConfig:
-    """One peer: its X25519 static key from the roster, and from local configuration an optional PSK and an optional address.
+    """One peer: its X25519 static key from the roster; from local configuration an optional PSK and address.
 
     A peer without an address is never dialled; it dials us.
     """

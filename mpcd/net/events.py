@@ -1,7 +1,7 @@
 """What the network reports to the daemon's log, one `Event` per fact.
 
-An event is for the operator of this host.  Nothing of it crosses the wire: a peer, a stranger and an attacker see the same
-silence whatever went wrong, while the event says what did.
+An event is for the operator of this host.  Nothing of it crosses the wire: a peer, a stranger and an attacker see
+the same silence whatever went wrong, while the event says what did.
 """
 
 from __future__ import annotations

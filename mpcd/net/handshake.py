@@ -1,11 +1,12 @@
 """A handshake on a fresh TCP connection: three messages, one deadline, no answer to anything that is wrong.
 
-Each message is a 2-byte length and the Noise message.  Messages 1 and 2 have one valid length each, and so has message 3 since
-its payload is padded, so another length ends the handshake before anything is read.
+Each message is a 2-byte length and the Noise message.  Messages 1 and 2 have one valid length each, and so has
+message 3 since its payload is padded, so another length ends the handshake before anything is read.
 
-All failures of a caller look alike.  Whether it knew too little, was a stranger, had the wrong PSK, sent garbage or too much or
-too slowly, the listener writes nothing more, waits until the handshake's own deadline and resets the connection: the same
-bytes (none) at the same time (the deadline after the accept).  What went wrong is in our log alone.
+All failures of a caller look alike.  Whether it knew too little, was a stranger, had the wrong PSK, sent garbage or
+too much or too slowly, the listener writes nothing more, waits until the handshake's own deadline and resets the
+connection: the same bytes (none) at the same time (the deadline after the accept).  What went wrong is in our log
+alone.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from mpcd.wire import prologue
 _LENGTH_BYTES = 2
 
 
-class HandshakeFailed(Exception):  # noqa: N818 - named after what happened
+class HandshakeFailed(Exception):
     """This connection does not become a channel; the text is for our own log."""
 
 

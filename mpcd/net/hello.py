@@ -1,8 +1,9 @@
 """What two daemons tell each other as soon as nobody else can read it (pure).
 
-The dialler's hello is the payload of handshake message 3, the listener's is the first record: its arrival is what confirms the
-channel to the dialler.  Both have one fixed size, so that their length says nothing.  A hello never decides whether a channel
-lives: rosters may differ while an update spreads, and the difference is shown to both operators.
+The dialler's hello is the payload of handshake message 3, the listener's is the first record: its arrival is what
+confirms the channel to the dialler.  Both have one fixed size, so that their length says nothing.  A hello never
+decides whether a channel lives: rosters may differ while an update spreads, and the difference is shown to both
+operators.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What arrives on one direction of one link: slots that bytes are decrypted into, whether asked for yet or not.
 
-A *slot* is the place of one message.  If our role has asked (`Inbox.expect`), the slot is there before the message and the
-channel decrypts straight into it; if the message comes first, it makes its own slot, as far as the window allows, and the role
-finds it complete.  A message is named by its step, once: a second one of the same step, another size than asked for
-and bytes beyond the window end the session.
+A *slot* is the place of one message.  If our role has asked (`Inbox.expect`), the slot is there before the message
+and the channel decrypts straight into it; if the message comes first, it makes its own slot, as far as the window
+allows, and the role finds it complete.  A message is named by its step, once: a second one of the same step,
+another size than asked for and bytes beyond the window end the session.
 
 A *waiter* is one call of `exchange` that sleeps until its last slot is full and its last byte to send is encrypted.
 """

@@ -1,9 +1,10 @@
 """One session's view of the network: a transport per role of ours, links to every other role.
 
-A daemon that gives data and computes plays two roles; each has its own transport, its own links and its own windows.  The link
-between two roles of the same daemon is a copy in memory under the same rules.  A session is bound, per party, to the channel
-that was current when it opened; if that channel is lost, or a party goes silent or breaks the rules, every role
-of the session that waits or will wait gets the same fault, and no message of the session is sent any more.
+A daemon that gives data and computes plays two roles; each has its own transport, its own links and its own
+windows.  The link between two roles of the same daemon is a copy in memory under the same rules.  A session is
+bound, per party, to the channel that was current when it opened; if that channel is lost, or a party goes silent or
+breaks the rules, every role of the session that waits or will wait gets the same fault, and no message of the
+session is sent any more.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """All channels of one daemon: listen, dial, reconnect, and the sessions on top.
 
-Either side of a pair may dial.  The dialler of a pair that lost its channel tries again, with pauses that double and jitter; the
-party with the larger id leaves the first dial to the other, so that two addresses do not normally make two channels.
-A channel that has reached its age is replaced by its dialler: new sessions use the new one, the old one drains.
+Either side of a pair may dial.  The dialler of a pair that lost its channel tries again, with pauses that double
+and jitter; the party with the larger id leaves the first dial to the other, so that two addresses do not normally
+make two channels. A channel that has reached its age is replaced by its dialler: new sessions use the new one, the
+old one drains.
 
-Everything runs in one nursery inside `Mesh.run`; cancelling that says a typed close on every channel, ends the sessions and
-leaves no task and no descriptor behind.
+Everything runs in one nursery inside `Mesh.run`; cancelling that says a typed close on every channel, ends the
+sessions and leaves no task and no descriptor behind.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Final
 import trio
 
 from mpcd import limits
-from mpcd.errors import Bug, MpcdError, PeerGone, PeerMalformed
+from mpcd.errors import Bug, PeerGone, PeerMalformed
 from mpcd.ids import PartyId, Role, RosterHash, SessionId
 from mpcd.net import handshake
 from mpcd.net.channel import Channel, ChannelState, owned
@@ -202,7 +203,7 @@ class Mesh:
         """We have a new version of the roster; later handshakes say so, and statuses compare with it."""
         self.roster = RosterView(self.roster.consortium_id, version, roster_hash)
 
-    # -------------------------------------------------------------------------------------------- what sessions and peers use
+    # ------------------------------------------------------------------------------------ what sessions and peers use
 
     def peer(self, party: PartyId) -> Peer:
         """The peer `party`."""
@@ -386,7 +387,7 @@ class Mesh:
                     await self.control_handler(peer.party, channel.hash, message)
                 except (PeerMalformed, WireFailed) as error:
                     channel.refuse(f"a control message: {error}")
-                except MpcdError as error:
+                except Exception as error:  # noqa: BLE001 - no message of a peer may take the daemon down
                     text = f"{peer.config.name}: {message['type']!r} was not handled ({type(error).__name__})"
                     self._emit(Event("control-handler-failed", text, peer.party))
             channel.control_handled(len(encoded))

@@ -1,8 +1,8 @@
 """How often we try, and how often we let others try (pure: the clock and the random source are arguments).
 
-`Backoff` spaces our own dials: the pause doubles up to a bound, and jitter keeps the hospitals of a consortium from dialling
-in step after a common outage.  `TokenBuckets` and `HalfOpen` bound what anybody can make our listener do before a
-handshake is complete: so many attempts per address, so many at once over all addresses.
+`Backoff` spaces our own dials: the pause doubles up to a bound, and jitter keeps the hospitals of a consortium from
+dialling in step after a common outage.  `TokenBuckets` and `HalfOpen` bound what anybody can make our listener do
+before a handshake is complete: so many attempts per address, so many at once over all addresses.
 """
 
 from __future__ import annotations

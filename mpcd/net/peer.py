@@ -5,7 +5,7 @@ At most one channel is *current*: new sessions and control messages use it.  Oth
     the new one names the current one as replaced (renewal at an age)   new stays, old drains
     the peer is another run of its daemon than the current one's        new stays, old is lost with the old run
     both were dialled by the same side (that side has lost the old one) new stays, old is lost
-    each side dialled at the same time                                  the smaller handshake hash stays, the other drains
+    each side dialled at the same time                                  smaller handshake hash stays, other drains
 """
 
 from __future__ import annotations
@@ -217,7 +217,7 @@ class Peer:
 
     # -------------------------------------------------------------------------------------------- session messages
 
-    def place(self, channel: Channel, route: Route, total_bytes: int) -> memoryview:
+    def place(self, route: Route, total_bytes: int) -> memoryview:
         """Where a message that begins goes."""
         link = route.link
         session = self._mesh.session_of(route.session)
@@ -239,7 +239,7 @@ class Peer:
                 session.malformed(link.sender, None, str(error))
             return self._discard.place(total_bytes)
 
-    def arrived(self, channel: Channel, route: Route) -> None:
+    def arrived(self, route: Route) -> None:
         """A message is complete in its place."""
         session = self._mesh.session_of(route.session)
         if session is None:
@@ -250,7 +250,7 @@ class Peer:
         if inbox is not None:
             inbox.arrived(route.step)
 
-    def window_raised(self, channel: Channel, link: Link, limit: int) -> None:
+    def window_raised(self, link: Link, limit: int) -> None:
         """The peer announced a new limit."""
         if link == CONTROL_LINK:
             self._wake_control()
@@ -264,7 +264,7 @@ class Peer:
             early.limits[link] = max(limit, early.limits.get(link, 0))
 
     def _early_session(self, link: Link) -> EarlySession | None:
-        """Where to hold what comes on `link` before its session is open; None if it is over, or too much is held already."""
+        """Where to hold what comes on `link` early; None if its session is over, or too much is held already."""
         if self._mesh.is_over(link.session):
             return None
         early = self._early.get(link.session)

@@ -1,7 +1,7 @@
 """The hook through which tests see what a daemon sends before it is encrypted.
 
-Off unless a test puts a recorder into the `Mesh`; no configuration, environment variable or message can.  A test holds the
-list of importers of this module: `net` itself and `testing`.
+Off unless a test puts a recorder into the `Mesh`; no configuration, environment variable or message can.  A test
+holds the list of importers of this module: `net` itself and `testing`.
 """
 
 from __future__ import annotations

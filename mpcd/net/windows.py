@@ -1,18 +1,20 @@
 """Flow control of one direction of one link, counted in whole messages (pure).
 
-A *link* is the path from one role of one party to one role of another in one session, and each direction of each link has a
-window of its own: a window that roles shared would deadlock as soon as input data filled it and a multiplication waited behind.
+A *link* is the path from one role of one party to one role of another in one session, and each direction of each
+link has a window of its own: a window that roles shared would deadlock as soon as input data filled it and a
+multiplication waited behind.
 
-Both ends count the bytes of the messages *started*, plus a fixed charge per message that bounds how many empty messages a
-peer may leave with us.  The receiver announces a limit that only grows; a message may start if the whole of it stays below
-the limit, so a message once begun never stalls half-way.  The limit is what was taken and what is being waited for, plus the window:
+Both ends count the bytes of the messages *started*, plus a fixed charge per message that bounds how many empty
+messages a peer may leave with us.  The receiver announces a limit that only grows; a message may start if the whole
+of it stays below the limit, so a message once begun never stalls half-way.  The limit is what was taken and what is
+being waited for, plus the window:
 
 * small messages and the next message after a large one travel without waiting for anything;
 * a message larger than the window waits until its receiver has asked for it, and then goes straight into its place;
 * nobody can make us hold more than `LINK_EARLY_BYTES_MAX` before we have asked once, and one window afterwards.
 
-Rejected: credit returned when a message is consumed (costs half a round trip at each large message), and one window per
-session or per channel (deadlocks, see above).
+Rejected: credit returned when a message is consumed (costs half a round trip at each large message), and one window
+per session or per channel (deadlocks, see above).
 """
 
 from __future__ import annotations
@@ -74,7 +76,7 @@ class ReceiveWindow:
         return True
 
     def ask(self, payload_bytes: int) -> int | None:
-        """Our role asks for a message of `payload_bytes`: the new limit to announce, or None if there is room enough."""
+        """Our role asks for a message: the new limit to announce, or None while there is room enough."""
         self._asked += payload_bytes + MESSAGE_CHARGE_BYTES
         if self.granted - self._asked >= self._low_water:
             return None
