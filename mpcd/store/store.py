@@ -18,6 +18,9 @@ kept: nobody can say any more whether an opening share had left.
 The lock file remembers which ledger belongs here, so that a state file that was lost or emptied is an error and not a
 fresh start that would accept every old request again.
 
+The log is folded into the file (some fsyncs more) after commits that nobody waits for, not by SQLite in the middle of
+the two that a session waits for, unless it has grown far beyond its usual size.
+
 One process at a time holds the directory's lock.  One connection writes, under a lock; checks and exports read
 through connections of their own and never wait for it.  If a commit itself fails, its outcome is unknown: the store
 then refuses all further work until a restart has read what is really there.
@@ -46,6 +49,10 @@ from mpcd.store.ledger import LedgerHead, LedgerReport, LedgerRow
 DurableState = Literal["agreed", "recorded", "released", "aborted", "withheld"]
 
 FILE_NAME: Final = "state.sqlite3"
+_FOLD_BYTES: Final = 4 * 2**20
+"""A write-ahead log of this size is folded into the file when nobody waits ..."""
+_FOLD_AT_ONCE_BYTES: Final = 64 * 2**20
+"""... and one of this size in any case."""
 _SMALLEST_FILE_BYTES: Final = 512
 """SQLite takes a file that is shorter than its smallest page for a new one."""
 _NONCE_KEPT_SECONDS: Final = int(2 * limits.CLOCK_SKEW_SECONDS_MAX)
@@ -94,6 +101,7 @@ class Store:
         self._directory_lock = lock
         self._writer = writer
         self._entropy = entropy
+        self._log = directory / (FILE_NAME + "-wal")
         self._lock = threading.Lock()
         self._closed_because: str | None = None
 
@@ -120,6 +128,8 @@ class Store:
                 _prepare(writer, entropy)
             sync_directory(directory)
             _bind(writer, lock)
+            with _storage():
+                writer.execute("PRAGMA busy_timeout = 0")  # from here on nobody else writes, and folding does not wait
         except BaseException:
             writer.close()
             lock.release()
@@ -191,7 +201,7 @@ class Store:
         assert len({debit.account for debit in debits}) == len(debits)
         assert len(debits) <= limits.DEBITS_PER_SESSION_MAX
         milliseconds = _milliseconds(now)
-        with self._transaction() as connection:
+        with self._transaction(awaited=True) as connection:
             _burn(connection, burn, now)
             try:
                 connection.execute(
@@ -226,7 +236,7 @@ class Store:
         """
         assert entry.kind == "recorded"
         assert sealed is None or 0 < len(sealed) <= limits.RELEASE_BYTES_MAX + 2**16
-        with self._transaction() as connection:
+        with self._transaction(awaited=True) as connection:
             _advance(connection, session, "agreed", "recorded", now)
             bound: dict[str, canonical.Value] = {"sealed_digest": None}
             if sealed is not None:
@@ -296,9 +306,23 @@ class Store:
                 ).rowcount
                 if changed != 1:
                     raise NotFound(f"ledger entry {sequence} has no content that can be erased")
-        with self._lock, _storage():
-            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the log still held the old content
+        self._clear_log()
         return head
+
+    def _clear_log(self) -> None:
+        """The log still holds erased content: fold it, waiting for readers, but not for ever."""
+        with self._lock, _storage():
+            self._require_open()
+            try:
+                self._writer.execute(f"PRAGMA busy_timeout = {int(limits.STORE_BUSY_SECONDS_MAX * 1000)}")
+                (busy, *_) = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                self._writer.execute("PRAGMA busy_timeout = 0")
+        if busy:
+            raise StoreFailed(
+                "the content is erased and the erasure on the record, but a reader still uses the log that held it; "
+                "it goes with the next fold, at the latest when mpcd stops"
+            )
 
     # -------------------------------------------------------------------------------------------- reading
 
@@ -395,7 +419,8 @@ class Store:
                 yield self._writer
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, *, awaited: bool = False) -> Iterator[sqlite3.Connection]:
+        """One transaction; `awaited` if it is on a session's critical path."""
         with self._lock:
             self._require_open()
             connection = self._writer
@@ -411,6 +436,18 @@ class Store:
                 except sqlite3.Error as error:
                     self._closed_because = f"a commit failed ({error}) and its outcome is unknown; restart mpcd"
                     raise
+                self._fold(_FOLD_AT_ONCE_BYTES if awaited else _FOLD_BYTES)
+
+    def _fold(self, log_bytes_max: int) -> None:
+        """Fold the log into the file once it is longer than `log_bytes_max`; what is committed is safe either way.
+
+        A reader that looks at an older state keeps part of the log in use: this folds what it can and does not wait.
+        """
+        try:
+            if self._log.stat().st_size > log_bytes_max:
+                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except (OSError, sqlite3.Error) as error:
+            self._closed_because = f"the log cannot be folded into the state file ({error}); restart mpcd"
 
     def _roll_back(self) -> None:
         try:
@@ -589,6 +626,7 @@ def _set_durable(connection: sqlite3.Connection) -> None:
     if mode != "wal":
         raise StoreFailed("the file system of the state directory cannot hold a write-ahead log")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `_fold`
     connection.execute("PRAGMA secure_delete = ON")
 
 

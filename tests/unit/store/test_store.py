@@ -370,6 +370,45 @@ def test_erased_content_is_gone_and_the_chain_holds(store: Store, directory: Pat
     assert erasure.content == {"sequences": [0], "reason": "article 17"}
 
 
+def test_a_reader_delays_neither_commits_nor_folding(
+    store: Store, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mpcd.store.store._FOLD_BYTES", 0)
+    monkeypatch.setattr(limits, "STORE_BUSY_SECONDS_MAX", 0.05)
+    log = directory / (FILE_NAME + "-wal")
+    store.commit_entry(entries.policy_loaded(b"\1" * 32), now=NOW)
+    assert log.stat().st_size == 0
+    reader = sqlite3.connect(directory / FILE_NAME, isolation_level=None)
+    reader.execute("BEGIN")
+    assert reader.execute("SELECT count(*) FROM entry").fetchone() == (1,)
+    for _ in range(20):
+        store.commit_entry(entries.policy_loaded(b"\1" * 32), now=NOW)
+    with pytest.raises(StoreFailed, match="erasure on the record"):
+        store.erase([0], "article 17", now=NOW)
+    assert reader.execute("SELECT count(*) FROM entry").fetchone() == (1,)
+    assert log.stat().st_size > 0
+    reader.close()
+    store.commit_entry(entries.policy_loaded(b"\1" * 32), now=NOW)
+    assert log.stat().st_size == 0
+    assert store.verify_ledger().erased == 1
+
+
+def test_awaited_commits_leave_folding_to_others(
+    store: Store, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = directory / (FILE_NAME + "-wal")
+    monkeypatch.setattr("mpcd.store.store._FOLD_BYTES", 0)
+    agree(store, 1)
+    record(store, 1)
+    assert log.stat().st_size > 0
+    store.commit_released(name(1), RELEASED, now=NOW)
+    assert log.stat().st_size == 0
+    monkeypatch.setattr("mpcd.store.store._FOLD_AT_ONCE_BYTES", 0)
+    agree(store, 2)
+    assert log.stat().st_size == 0
+    store.verify_ledger()
+
+
 @pytest.mark.parametrize("sequences", [[0, 0, 7], [7], [1], [2]])
 def test_what_cannot_be_erased_is_left(store: Store, sequences: list[int]) -> None:
     for _ in range(2):
