@@ -22,6 +22,7 @@ from mpcd.field import FP, FQ, Field, Vector, bits, kernels
 
 CACHED_COUNT = 16384
 STREAMED_COUNT = 1_000_000
+MEMORY_COUNT = 4_000_000
 REPEAT_SECONDS = 0.08
 Case = tuple[str, float, Callable[[], object]]
 
@@ -68,6 +69,15 @@ def bits_cases(count: int, rng: np.random.Generator) -> Iterator[Case]:
     yield "bits.from_planes/61", count, lambda: bits.from_planes(planes, count)
 
 
+def print_memory_bound(rng: np.random.Generator) -> None:
+    """Whether the fused product of long vectors waits for memory: its traffic beside that of a plain numpy addition."""
+    a, b, c, d = (random_vector(FP, MEMORY_COUNT, rng) for _ in range(4))
+    k0, k1, out = (rng.integers(0, 2**64, MEMORY_COUNT, dtype=np.uint64) for _ in range(3))
+    fused = 7 * 8 * MEMORY_COUNT / seconds(lambda: FP.mul_masked(a, b, c, d, k0, k1, out)) / 1e9
+    plain = 3 * 8 * MEMORY_COUNT / seconds(lambda: np.add(k0, k1, out=out)) / 1e9
+    print(f"\np.mul_masked of {MEMORY_COUNT} elements moves {fused:.1f} GB/s, numpy's addition {plain:.1f} GB/s")
+
+
 def seconds(call: Callable[[], object]) -> float:
     """Best time of one call."""
     best, spent = float("inf"), 0.0
@@ -101,6 +111,8 @@ def main() -> None:
             ratios = {name: figures["portable"] / figures[name] for name in names}
             print(f"{label:28}{count:>9}" + "".join(f"{figures[n]:>14.3f}{ratios[n]:>7.2f}" for n in names))
             rows.append({"kernel": label, "count": count, "nanoseconds": figures, "ratio": ratios})
+    if not options.only:
+        print_memory_bound(rng)
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
 
