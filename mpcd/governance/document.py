@@ -160,7 +160,7 @@ class Section:
             raise ConfigurationInvalid(f"longer than {limits.POLICY_BYTES_MAX} bytes", path=file)
         try:
             value = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except ValueError as error:  # a `TOMLDecodeError`, or a number with thousands of digits
             found = _ERROR_LINE.search(str(error))
             line = int(found[1]) if found else text.count("\n") + 1
             raise ConfigurationInvalid(

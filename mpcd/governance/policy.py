@@ -113,6 +113,10 @@ class Policy:
     """Disclosure rules that the owner wrote or that define the profile: enforced, or the answer is no."""
     security: Security = "malicious"
     path: str = ""
+    _by_key: Mapping[bytes, AcceptedAnalyst] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_key", {entry.key.raw: entry for entry in self.analysts})
 
     @classmethod
     def parse(cls, text: str, path: str = "policy.toml") -> Self:
@@ -136,7 +140,7 @@ class Policy:
 
     def accepted(self, analyst: VerifyKey) -> AcceptedAnalyst | None:
         """The entry of `analyst`, if this owner answers them."""
-        return next((entry for entry in self.analysts if entry.key == analyst), None)
+        return self._by_key.get(analyst.raw)
 
     def check_against(self, schema: Mapping[str, Collection[str]]) -> None:
         """Compare with the roster, so that a misspelt name is found when the policy is loaded.

@@ -97,7 +97,7 @@ def write_for_ever(directory: Path, seed: int) -> None:
 
 
 def main() -> None:
-    store_module._FOLD_BYTES = 50_000  # fold often, so that kills hit that too
+    vars(store_module)["_FOLD_BYTES"] = 50_000  # fold often, so that kills hit that too
     for line in sys.stdin:
         directory, seed = line.rsplit(maxsplit=1)
         child = os.fork()

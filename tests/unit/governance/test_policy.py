@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import random
+import time
 
 import pytest
 
@@ -256,6 +258,37 @@ def test_what_is_missing_is_named_with_its_tables_line(removed: str, line_of: st
     with pytest.raises(ConfigurationInvalid, match=says) as caught:
         Policy.parse(TEXT.replace(removed, ""), "policy.toml")
     assert caught.value.line == line
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_a_damaged_policy_is_refused_or_read_but_never_a_traceback(seed: int) -> None:
+    seeded = random.Random(seed)
+    text = TEXT
+    for _ in range(seeded.randrange(1, 4)):
+        place = seeded.randrange(len(text))
+        piece = seeded.choice(
+            ["", '"', "[", "]", "{", "}", "=", "\n", "'", ",", "#", "\0", "1", "é", "\r", '"""', "9" * 5000]
+        )
+        text = text[:place] + piece + text[place + seeded.randrange(3) :]
+    with contextlib.suppress(ConfigurationInvalid):
+        Policy.parse(text)
+
+
+def test_a_large_policy_is_read_and_asked_quickly() -> None:
+    columns = "".join(f'column{number} = ["filter", "aggregate"]\n' for number in range(1000))
+    keys = [SigningKey.generate(SEEDED.randbytes).public for _ in range(1000)]
+    analysts = "".join(f'[[analyst]]\nname = "A{number}"\nkey = "{key}"\n' for number, key in enumerate(keys))
+    text = (
+        'security = "semi-honest"\npurposes = ["HMB"]\n' + analysts + '[[table]]\nname = "t"\n[table.uses]\n' + columns
+    )
+    begin = time.process_time()
+    policy = Policy.parse(text)
+    parsed = time.process_time()
+    facts = PlanFacts(keys[-1], ("t",), {"t.column999": frozenset({"filter"})}, "HMB", "semi-honest")
+    for _ in range(100):
+        assert decide(policy, facts, PARTY) == ()
+    assert parsed - begin < 5
+    assert time.process_time() - parsed < 0.5
 
 
 def test_the_roster_finds_misspelt_names() -> None:
