@@ -8,8 +8,8 @@ A shell supplies the `Transport`: `net` under trio, `testing.lockstep` in one pr
 parties have a `Context`; input parties and the analyst an `OuterContext`, which can send and receive but has no shares,
 no shared randomness and no verification.
 
-After any failed check or malformed message the whole session's context is dead: nothing more is sent, so nothing more
-can open.
+After any failed check, lost peer or malformed message the whole session's context is dead: nothing more is sent, so
+nothing more can open, and the shared randomness is burned.
 """
 
 from __future__ import annotations
@@ -104,6 +104,19 @@ class _Session:
         self.verifications = 0
         self.failure: MpcdError | None = None
 
+    def check(self) -> None:
+        """Raise the error that ended the session, if it has ended."""
+        if self.failure is not None:
+            raise self.failure
+
+    def end(self, error: MpcdError) -> MpcdError:
+        """End the session for good: nothing is sent any more, and its randomness is burned."""
+        if self.failure is None:
+            self.failure = error
+            if self.prss is not None:
+                self.prss.burn()
+        return error
+
 
 class OuterContext:
     """The part of a context that every role has: steps, rounds, comparison of hashes."""
@@ -158,8 +171,7 @@ class OuterContext:
         shared = self._shared
         if self._exchanged or not self.step:
             raise Bug(f"step {self.step!r} exchanges twice, or has no name")
-        if shared.failure is not None:
-            raise shared.failure
+        shared.check()
         self._exchanged = True
         shared.rounds += 1
         for buffer in send.values():
@@ -167,7 +179,7 @@ class OuterContext:
         try:
             received = await shared.transport.exchange(Step(self.step), send, expect)
         except MpcdError as error:
-            shared.failure = error
+            shared.end(error)
             raise
         for role, size in expect.items():
             if len(received[role]) != size:
@@ -185,16 +197,14 @@ class OuterContext:
     def fail_malformed(self, role: Role, what: str) -> NoReturn:
         """End the session: `role` has sent what no honest party sends."""
         error = PeerMalformed(self.party(role), f"{role} sent {what} at step {self.step}; the session was aborted")
-        self._shared.failure = error
-        raise error
+        raise self._shared.end(error)
 
     def fail_cheat(self, what: str) -> NoReturn:
         """End the session: two parties disagree about what both must know."""
         error = CheatDetected(
             None, f"{what} at step {self.step}; the session was aborted and nothing was opened from it"
         )
-        self._shared.failure = error
-        raise error
+        raise self._shared.end(error)
 
     def hash_of(self, component: int, *buffers: Buffer) -> bytes:
         """What two holders of a component compare: SHA-256 of session, step, component, lengths and canonical bytes."""
@@ -252,6 +262,11 @@ class Context(OuterContext):
 
     # ---------------------------------------------------------------------------------------- shared randomness
 
+    def _claim(self) -> None:
+        """This step draws now, for the first and only time."""
+        self._shared.check()
+        self._prss.claim(self.step)
+
     async def masked(
         self, field: Field, count: int, kernel: MaskedKernel, operands: tuple[Vector, ...], *, blocks: bool
     ) -> Vector:
@@ -261,24 +276,24 @@ class Context(OuterContext):
         its vector and how many masks it had to replace.  With `blocks` it is called for consecutive slices and writes
         its own output; without, once for all.
         """
-        self._prss.claim(self.step)
+        self._claim()
         return await self.compute(_run_masked, self._prss, self.step, field, count, kernel, blocks, operands)
 
     async def and_masked(self, x0: Vector, x1: Vector, y0: Vector, y1: Vector) -> Vector:
         """Our freshly masked summand of an AND of planes; every word is a mask, none is excluded."""
-        self._prss.claim(self.step)
+        self._claim()
         return await self.compute(_run_and_masked, self._prss, self.step, x0, x1, y0, y1)
 
     async def random(self, field: Field, count: int) -> Replicated:
         """A sharing of `count` uniform elements that nobody knows; no message."""
-        self._prss.claim(self.step)
+        self._claim()
         words = np.empty(count * field.words_per_element, dtype=np.uint64)
         a, b = await self.compute(_random_elements, self._prss, self.step, field, words)
         return Replicated(field, a, b)
 
     async def random_planes(self, width: int, count: int) -> Planes:
         """A sharing of uniform bit strings that nobody knows; no message."""
-        self._prss.claim(self.step)
+        self._claim()
         shape = (width, bits.words_for(count))
         a, b = np.empty(shape, dtype=np.uint64), np.empty(shape, dtype=np.uint64)
         await self.compute(_random_words, self._prss, self.step, a, b)
@@ -314,13 +329,12 @@ class Context(OuterContext):
             CheatDetected: some product is not what it should be; nothing was opened.
         """
         shared = self._shared
-        if shared.failure is not None:
-            raise shared.failure
+        shared.check()
         shared.verifications += 1
         try:
             await self.verifier.verify(self)
         except MpcdError as error:
-            shared.failure = error
+            shared.end(error)
             raise
 
 

@@ -84,7 +84,7 @@ class Prss:
         """Fresh keys of this session: k_i, shared with P_{i-1}, and k_{i+1}, shared with P_{i+1}."""
         if len(key_own) != KEY_BYTES or len(key_next) != KEY_BYTES:
             raise Bug(f"PRSS keys have {KEY_BYTES} bytes")
-        self._keys = (key_own, key_next)
+        self._keys: tuple[bytes, bytes] | None = (key_own, key_next)
         self._steps: set[str] = set()
         self._buffer_own = np.empty(_SCRATCH_WORDS_MIN, dtype=np.uint64)
         self._buffer_next = np.empty(_SCRATCH_WORDS_MIN, dtype=np.uint64)
@@ -94,11 +94,19 @@ class Prss:
 
     def claim(self, step: str) -> None:
         """Mark `step` as drawn; a second time is a bug that ends the session."""
+        if self._keys is None:
+            raise Bug(f"step {step!r} draws randomness of a session that has ended")
         if step in self._steps:
             raise Bug(f"step {step!r} draws its randomness twice")
         if len(self._steps) >= limits.STEPS_PER_SESSION_MAX:
             raise Bug("more steps than a session may have")
         self._steps.add(step)
+
+    def burn(self) -> None:
+        """Forget the keys: the session has ended, well or badly, and its randomness is never used again."""
+        self._keys = None
+        self._buffer_own.fill(0)
+        self._buffer_next.fill(0)
 
     def scratch(self, count: int) -> tuple[Vector, Vector]:
         """Two buffers of `count` words, valid until the next call: masks live no longer than a kernel call."""
@@ -112,4 +120,6 @@ class Prss:
 
     def open(self, which: int, step: str, attempt: int = 0) -> Stream:
         """Stream 0 (of k_i) or 1 (of k_{i+1}) of a claimed step."""
+        if self._keys is None:
+            raise Bug(f"step {step!r} draws randomness of a session that has ended")
         return Stream(derive(self._keys[which], step.encode(), attempt))

@@ -140,6 +140,17 @@ def test_a_failure_is_final() -> None:
     assert len(transport.sent) == 1
 
 
+def test_a_failure_burns_the_shared_randomness() -> None:
+    prss = Prss(bytes(32), bytes(32))
+    ctx = compute_context(0, Scripted({P1: b"short"}), prss, session=SESSION)
+    with pytest.raises(PeerMalformed):
+        finish(mul(ctx.narrow("a"), x(1), x(3)))
+    with pytest.raises(PeerMalformed):
+        finish(ctx.narrow("b").random(FP, 1))
+    with pytest.raises(Bug, match="has ended"):
+        prss.claim("c")
+
+
 def test_received_elements_are_not_copied_when_aligned() -> None:
     ctx = context(Scripted())
     buffer = bytearray(FP.encode(FP.from_ints([5, 6])))

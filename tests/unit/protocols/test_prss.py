@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -65,6 +67,27 @@ def test_a_step_draws_once() -> None:
     prss.claim("b")
     with pytest.raises(Bug, match="twice"):
         prss.claim("a")
+
+
+def test_burned_keys_draw_nothing() -> None:
+    prss = Prss(KEY, OTHER)
+    prss.claim("a")
+    prss.burn()
+    with pytest.raises(Bug, match="has ended"):
+        prss.claim("b")
+    with pytest.raises(Bug, match="has ended"):
+        prss.open(0, "a")
+
+
+def test_known_answers() -> None:
+    """Fixed for ever: parties of different versions must draw the same words."""
+    vectors = json.loads((Path(__file__).parents[2] / "vectors" / "prss.json").read_text())
+    for vector in vectors["streams"]:
+        words = np.empty(vector["words"], dtype=np.uint64)
+        prss = Prss(bytes.fromhex(vector["key"]), OTHER)
+        prss.open(0, vector["step"], vector["attempt"]).fill(words)
+        assert hashlib.sha256(words.tobytes()).hexdigest() == vector["sha256"]
+        assert words[:2].tobytes().hex() == vector["first"]
 
 
 def test_steps_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
