@@ -113,6 +113,8 @@ class Groups:
         key = self._key(node)
         if key is not None:
             return key
+        if isinstance(node, exp.Star) or isinstance(node.this, exp.Star):
+            raise PlanUnsupported("rows never leave their owners; name the aggregates that you want")
         if isinstance(node, exp.Column):
             return self._alias(node)
         return self._compound(node)
@@ -144,8 +146,6 @@ class Groups:
         in_tables = self.rows.names.find(node) is not None
         if node.args.get("table") is None and name in self.aliases and not in_tables:
             return self._without_aliases(self.aliases[name])
-        if isinstance(node.this, exp.Star):
-            raise PlanUnsupported("rows never leave their owners; name the aggregates that you want")
         ref = self.rows.names.resolve(node, self.rows.aliases)
         raise PlanInvalid(
             f"column {ref.name!r} must be in GROUP BY or inside an aggregate such as AVG; single rows never "

@@ -106,10 +106,10 @@ class Moments:
         self, left: Scalar, right: Scalar, condition: Pred | None, also: tuple[Cohort, ...] = ()
     ) -> Combination:
         """The sum of left * right over the rows that pass."""
-        if left.expr is None:
-            return scaled(self.total(right, condition, also), left.offset)
-        if right.expr is None:
-            return scaled(self.total(left, condition, also), right.offset)
+        if left.expr is None or right.expr is None:
+            constant, other = (left, right) if left.expr is None else (right, left)
+            known = self.count(condition, also) if constant.offset == 0 else self.total(other, condition, also)
+            return scaled(known, constant.offset)
         # (fx + o)(gy + p) = fg xy + fp x + o (gy + p)
         parts = [scaled(self._product(left.expr, right.expr, condition, also), left.factor * right.factor)]
         if right.offset:
@@ -164,11 +164,12 @@ class Moments:
         high: int,
         also: tuple[Cohort, ...],
     ) -> int:
-        field = ranges.field_for(low, high, self.relation.rows_max)
+        rows_max = self.relation.rows_max
+        field = ranges.field_for(low, high, rows_max)
         if field is None:
             raise RangeTooWide(
-                f"a sum could reach {ranges.pooled_size(low, high, self.relation.rows_max)}: one row adds {low} to "
-                f"{high} from the declared bounds, times {self.relation.rows_max} rows; the widest field holds less than "
+                f"a sum could reach {ranges.pooled_size(low, high, rows_max)}: one row adds {low} to "
+                f"{high} from the declared bounds, times {rows_max} rows; the widest field holds less than "
                 f"{FIELD_LIMITS['q']} (2^126). Tighter bounds or a smaller rows_max in the roster would help"
             )
         gate = self._gate(condition, also)

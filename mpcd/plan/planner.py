@@ -246,7 +246,7 @@ def _position(literal: exp.Literal, select: exp.Select, clause: str) -> exp.Expr
     text = str(literal.this)
     if not text.isdigit() or not 1 <= int(text[:6]) <= len(select.expressions):
         raise PlanInvalid(
-            f"position {text[:20]} in {clause}: the select list has {len(select.expressions)} items, counted from 1"
+            f"{clause} has position {text[:20]}, but there are {len(select.expressions)} columns, counted from 1"
         )
     item: exp.Expr = select.expressions[int(text) - 1]
     return item

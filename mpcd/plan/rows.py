@@ -358,8 +358,9 @@ class Rows:
         if "date" in kinds:
             left, right = self.as_date(left), self.as_date(right)
         elif "text" in kinds:
-            other = left if right.type == "text" else right
-            raise PlanInvalid(f"text is compared with {spoken(other)}; write {spoken(other)} without quotes")
+            text, other = (left, right) if left.type == "text" else (right, left)
+            advice = "write its level in quotes" if text.expr is not None else f"write {spoken(other)} without quotes"
+            raise PlanInvalid(f"text is compared with {spoken(other)}; {advice}")
         elif "boolean" in kinds:
             left, right = replace(left, type="integer"), replace(right, type="integer")
         return scalar.compare(op, left, right, self.relation.bounds)

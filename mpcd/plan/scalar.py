@@ -194,9 +194,11 @@ def multiply(left: Scalar, right: Scalar) -> Scalar:
     kind, scale = _result(left, right, left.scale + right.scale)
     if left.expr is None or right.expr is None:
         other, constant = (right, left.offset) if left.expr is None else (left, right.offset)
+        if constant == 0 and other.expr is not None:
+            return Scalar(kind, Multiply(other.expr, Constant(0)), scale=scale)
         return Scalar(
             kind,
-            None if constant == 0 and other.expr is None else other.expr,
+            other.expr,
             other.factor * constant,
             other.offset * constant,
             scale,

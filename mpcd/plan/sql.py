@@ -15,10 +15,12 @@ from typing import Final
 from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.errors import ParseError, SqlglotError
+from sqlglot.tokenizer_core import Token, TokenType
 
 from mpcd import limits
 from mpcd.errors import PlanInvalid, PlanUnsupported
 
+_FIRST: Final = frozenset({TokenType.SELECT, TokenType.FROM, TokenType.WITH, TokenType.L_PAREN})
 _BINARY: Final = frozenset({"this", "expression"})
 _UNARY: Final = frozenset({"this"})
 
@@ -183,6 +185,7 @@ def parse(sql: str) -> exp.Select:
         tokens = dialect.tokenize(sql)
         if len(tokens) > limits.SQL_TOKENS_MAX:
             raise PlanInvalid(f"the SQL has {len(tokens)} words and signs; at most {limits.SQL_TOKENS_MAX} are read")
+        _check_one_select(tokens)
         statements = [statement for statement in dialect.parser().parse(tokens, sql) if statement is not None]
     except ParseError as error:
         raise PlanInvalid(_where(error)) from None
@@ -199,6 +202,17 @@ def parse(sql: str) -> exp.Select:
         raise PlanInvalid(f"a request is exactly one SELECT, not {_spoken(type(statement))}")
     _check(statement)
     return statement
+
+
+def _check_one_select(tokens: list[Token]) -> None:
+    """Refuse, before the parser sees it, what starts otherwise or goes on after a semicolon."""
+    kinds = [token.token_type for token in tokens]
+    while kinds and kinds[-1] == TokenType.SEMICOLON:
+        kinds.pop()
+    if not kinds or TokenType.SEMICOLON in kinds:
+        raise PlanInvalid("a request is exactly one SELECT")
+    if kinds[0] not in _FIRST:
+        raise PlanInvalid(f"a request is exactly one SELECT; this one starts with {tokens[0].text[:20].upper()}")
 
 
 def _where(error: ParseError) -> str:
@@ -229,9 +243,13 @@ def _check(statement: exp.Select) -> None:
 
 
 def _argument_advice(node: exp.Expr, name: str, value: object) -> str:
+    if name in _ARGUMENT_ADVICE:
+        return _ARGUMENT_ADVICE[name]
+    if isinstance(node, exp.Order):
+        return "ORDER BY inside an aggregate is not answered"
     if isinstance(value, exp.Expr) and type(value) in _ADVICE:
         return _ADVICE[type(value)]
-    return _ARGUMENT_ADVICE.get(name, f"{name.rstrip('_')} of {_spoken(type(node))} is not answered")
+    return f"{name.rstrip('_')} of {_spoken(type(node))} is not answered"
 
 
 def _unknown_function(name: str) -> str:

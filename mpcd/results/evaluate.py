@@ -203,9 +203,11 @@ def arithmetic(operator: ArithmeticOperator, left: Number, right: Number) -> Res
 def _remainder(left: Number, right: Number) -> Result:
     if not right:
         return None
-    if isinstance(left, Fraction) and isinstance(right, Fraction):
-        return left - math.trunc(left / right) * right
-    return math.fmod(left, right)
+    if not (math.isfinite(left) and math.isfinite(right)):
+        return math.nan
+    dividend, divisor = Fraction(left), Fraction(right)
+    quotient = abs(dividend) // abs(divisor) * abs(divisor)
+    return dividend - quotient if dividend >= 0 else dividend + quotient
 
 
 def _divided(left: Number, right: Number) -> Number:
@@ -222,7 +224,7 @@ def function(name: FunctionName, operand: Number) -> Result:
     if name == "negate":
         return -operand
     if name == "abs":
-        return abs(operand)
+        return -operand if operand < 0 else operand
     if name == "double":
         return to_double(operand)
     if name == "sqrt":
