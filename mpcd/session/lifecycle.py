@@ -33,7 +33,9 @@ counted them.
 acknowledgement: before the first commit nothing was asked, after it the session aborts, and in `recorded` it is
 withheld, debited and not released.  From `released` on they change nothing: the shell performs that step inside a
 shielded scope, and what was released is owed.  A lost peer aborts a session until it is `recorded`; then the parties
-ask each other again until the deadline decides (`ASK_PEERS`, answered by `PEER_ASKS` at the other end).
+ask each other again until the deadline decides (`ASK_PEERS`, answered by `PEER_ASKS` at the other end).  A peer that
+stopped or misbehaves, or a failure of ours, withholds what is `recorded`: what cannot be finished rightly is not
+finished.
 
 *Stops.*  `RESTARTED` is offered once for each session found at start: `agreed` and everything up to `verified` is
 durable as `agreed` only and becomes `aborted`; `recorded` stays and asks the peers.  No session is ever resumed
@@ -155,6 +157,9 @@ STOPS: Final = (Event.CANCELLED, Event.REVOKED, Event.DEADLINE_PASSED)
 FAILURES: Final = (Event.PEER_LOST, Event.PEER_STOPPED, Event.CHECK_FAILED, Event.LOCAL_FAILURE)
 """It cannot go on."""
 
+_TROUBLE: Final = (Event.PEER_STOPPED, Event.CHECK_FAILED, Event.LOCAL_FAILURE)
+"""Failures that waiting for a peer does not mend."""
+
 _STOP_AND_TELL: Final = (Effect.STOP_ROLES, Effect.TELL_PEERS)
 
 
@@ -178,11 +183,11 @@ def _rows() -> dict[tuple[State, Event], Step]:
         (s.PROPOSED, e.SOME_FAIL): (s.ABORTED, (f.COMMIT_REFUSED, f.TELL_ANALYST)),
         (s.PROPOSED, e.AGREEMENT_COMMITTED): (s.AGREED, (f.OPEN_LINKS,)),
         (s.PROPOSED, e.AGREEMENT_NOT_COMMITTED): (s.REFUSED, (f.TELL_PEERS, f.TELL_ANALYST)),
-        **{(s.PROPOSED, event): unasked for event in (*STOPS, e.PEER_LOST, e.PEER_STOPPED, e.LOCAL_FAILURE)},
+        **{(s.PROPOSED, event): unasked for event in (*STOPS, *FAILURES)},
         (s.PROPOSED, e.RESTARTED): (s.ABORTED, ()),
         (s.AWAITING_APPROVAL, e.APPROVED): (s.PROPOSED, (f.ANSWER_AGAIN,)),
         (s.AWAITING_APPROVAL, e.DENIED): (s.REFUSED, (f.TELL_PEERS, f.COMMIT_REFUSED, f.TELL_ANALYST)),
-        **{(s.AWAITING_APPROVAL, event): unasked for event in (*STOPS, e.PEER_STOPPED, e.LOCAL_FAILURE)},
+        **{(s.AWAITING_APPROVAL, event): unasked for event in (*STOPS, *_TROUBLE)},
         (s.AWAITING_APPROVAL, e.PEER_LOST): (s.AWAITING_APPROVAL, ()),
         (s.AWAITING_APPROVAL, e.RESTARTED): (s.ABORTED, ()),
         # debited, nothing sent
@@ -202,7 +207,7 @@ def _rows() -> dict[tuple[State, Event], Step]:
         (s.VERIFIED, e.RESTARTED): gone,
         # durable everywhere or nowhere to be seen
         (s.RECORDED, e.ALL_ACKNOWLEDGED): (s.RELEASED, (f.SEND_RELEASE, f.COMMIT_RELEASED, f.TELL_ANALYST)),
-        **{(s.RECORDED, event): withhold for event in (*STOPS, e.PEER_STOPPED)},
+        **{(s.RECORDED, event): withhold for event in (*STOPS, *_TROUBLE)},
         (s.RECORDED, e.PEER_LOST): (s.RECORDED, (f.ASK_PEERS,)),
         (s.RECORDED, e.RESTARTED): (s.RECORDED, (f.ASK_PEERS,)),
         # a peer that lost our acknowledgement asks for it again; one that asks too early waits for it

@@ -64,7 +64,7 @@ def late(state: State) -> dict[Event, State]:
 
 EXPECTED: dict[State, dict[Event, State]] = {
     PROPOSED: {
-        **{event: state for event, state in INTERRUPTS.items() if event is not E.CHECK_FAILED},
+        **INTERRUPTS,
         E.APPROVAL_NEEDED: AWAITING,
         E.ALL_AGREE: PROPOSED,
         E.SOME_REFUSE: REFUSED,
@@ -73,7 +73,7 @@ EXPECTED: dict[State, dict[Event, State]] = {
         E.AGREEMENT_NOT_COMMITTED: REFUSED,
     },
     AWAITING: {
-        **{event: state for event, state in INTERRUPTS.items() if event is not E.CHECK_FAILED},
+        **INTERRUPTS,
         E.PEER_LOST: AWAITING,
         E.APPROVED: PROPOSED,
         E.DENIED: REFUSED,
@@ -89,7 +89,7 @@ EXPECTED: dict[State, dict[Event, State]] = {
     },
     RECORDED: {
         **dict.fromkeys(STOPS, WITHHELD),
-        E.PEER_STOPPED: WITHHELD,
+        **dict.fromkeys((E.PEER_STOPPED, E.CHECK_FAILED, E.LOCAL_FAILURE), WITHHELD),
         E.ALL_ACKNOWLEDGED: RELEASED,
         E.PEER_LOST: RECORDED,
         E.RESTARTED: RECORDED,
