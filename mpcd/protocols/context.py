@@ -449,10 +449,22 @@ def _settled_attempt(prss: Prss, which: int, step: str, field: Field, words: Vec
 
 
 def _run_and_masked(prss: Prss, step: str, x0: Vector, x1: Vector, y0: Vector, y1: Vector) -> Vector:
-    k0, k1 = prss.scratch(x0.size)
-    prss.open(0, step).fill(k0)
-    prss.open(1, step).fill(k1)
-    return bits.and_masked(x0, x1, y0, y1, k0, k1)
+    size = x0.size
+    own, after = prss.open(0, step), prss.open(1, step)
+    if size <= _MASK_BLOCK_WORDS:
+        k0, k1 = prss.scratch(size)
+        own.fill(k0)
+        after.fill(k1)
+        return bits.and_masked(x0, x1, y0, y1, k0, k1)
+    out = np.empty(size, dtype=np.uint64)
+    u0, u1, v0, v1 = x0.reshape(-1), x1.reshape(-1), y0.reshape(-1), y1.reshape(-1)
+    for start in range(0, size, _MASK_BLOCK_WORDS):
+        part = slice(start, min(start + _MASK_BLOCK_WORDS, size))
+        k0, k1 = prss.scratch(part.stop - start)
+        own.fill(k0)
+        after.fill(k1)
+        bits.and_masked(u0[part], u1[part], v0[part], v1[part], k0, k1, out[part])
+    return out.reshape(x0.shape)
 
 
 def _random_elements(prss: Prss, step: str, field: Field, words: Vector) -> tuple[Vector, Vector]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from mpcd.errors import PeerMalformed
@@ -21,7 +22,8 @@ from mpcd.protocols.binary import (
 )
 from mpcd.protocols.context import Context
 from mpcd.sharing import Planes
-from mpcd.testing.world import Bits, World
+from mpcd.sharing.planes import mask_in_place
+from mpcd.testing.world import Bits, World, reconstruct
 
 COUNTS = [1, 64, 65, 200]
 
@@ -39,6 +41,21 @@ def test_and_or(count: int, width: int) -> None:
     assert world.counted() == cost_and(width, count)
     assert world.run(or_, Bits.of(u, width), Bits.of(v, width)) == [a | b for a, b in zip(u, v, strict=True)]
     assert world.counted() == cost_or(width, count)
+
+
+def test_and_over_many_mask_blocks() -> None:
+    world = World(3)
+    width, count = 5, 64 * 30_000 + 7
+    planes = [mask_in_place(world.random_words(width * 30_001).reshape(width, -1), count) for _ in range(2)]
+    shares = [world.share_planes(p, count) for p in planes]
+
+    async def program(ctx: Context) -> None:
+        results[ctx.index] = await and_(ctx.narrow("and"), shares[0][ctx.index], shares[1][ctx.index])
+
+    results: dict[int, Planes] = {}
+    world.session(program)
+    assert np.array_equal(reconstruct(results), planes[0] & planes[1])
+    assert world.counted() == cost_and(width, count)
 
 
 def test_a_flag_stands_beside_every_plane() -> None:
