@@ -115,8 +115,9 @@ def scale_needed(text: str) -> str:
 
 def _number(column: Column, mapping: ColumnMap, text: str) -> Conversion:
     decimals = column.decimals
-    # A stored form has at most 16 digits (BOUND_MAX), so 18 hold all that is within bounds, and the product has 28.
-    value = f"CAST(TRY_CAST({text} AS DECIMAL(18,{decimals})) * CAST({10**decimals} AS DECIMAL(10,0)) AS BIGINT)"
+    # A stored form has at most 16 digits (BOUND_MAX), so 18 hold all that is within bounds; the product has at most 28.
+    exact = f"CAST(TRY_CAST({text} AS DECIMAL(18,{decimals})) AS DECIMAL(28,{decimals}))"
+    value = f"CAST({exact} * CAST({10**decimals} AS DECIMAL(10,0)) AS BIGINT)"
     tests: list[tuple[str, Reason]] = [
         (f"NOT regexp_full_match({text}, {literal(NUMBER)})", "not a number"),
         (f"{value} IS NULL OR {value} NOT BETWEEN {column.low} AND {column.high}", "out of bounds"),
