@@ -137,6 +137,11 @@ class Mesh:
         now = trio.current_time()
         return [self._peers[party].status(now) for party in sorted(self._peers)]
 
+    @property
+    def half_open_handshakes(self) -> int:
+        """How many callers are in their handshake, or in the silence after a failed one."""
+        return self._half_open.count
+
     async def wait_connected(self, parties: Iterable[PartyId]) -> None:
         """Wait until every one of `parties` (we aside) has a channel."""
         for party in parties:
