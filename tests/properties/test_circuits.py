@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mpcd.field import FP, FQ, Field
@@ -11,7 +11,6 @@ from mpcd.testing.world import Bits, World
 
 SEEDS = st.integers(0, 2**32)
 WIDTHS = st.integers(1, 64)
-EXAMPLES = settings(max_examples=80, deadline=None)
 
 
 def numbers(data: st.DataObject, width: int, count: int) -> list[int]:
@@ -20,7 +19,6 @@ def numbers(data: st.DataObject, width: int, count: int) -> list[int]:
     return data.draw(st.lists(edge | st.integers(0, top), min_size=count, max_size=count))
 
 
-@EXAMPLES
 @given(seed=SEEDS, width=WIDTHS, count=st.integers(1, 70), carry_in=st.integers(0, 1), data=st.data())
 def test_adders(seed: int, width: int, count: int, carry_in: int, data: st.DataObject) -> None:
     x, y = numbers(data, width, count), numbers(data, width, count)
@@ -31,7 +29,6 @@ def test_adders(seed: int, width: int, count: int, carry_in: int, data: st.DataO
     assert world.counted() == adders.cost_add(width, count)
 
 
-@EXAMPLES
 @given(seed=SEEDS, width=WIDTHS, count=st.integers(1, 70), data=st.data())
 def test_comparisons(seed: int, width: int, count: int, data: st.DataObject) -> None:
     x, y = numbers(data, width, count), numbers(data, width, count)
@@ -49,7 +46,6 @@ def test_comparisons(seed: int, width: int, count: int, data: st.DataObject) -> 
     assert world.counted() == compare.cost_at_least_public(width, count)
 
 
-@EXAMPLES
 @given(seed=SEEDS, width=st.integers(1, 40), terms=st.integers(1, 12), data=st.data())
 def test_totals(seed: int, width: int, terms: int, data: st.DataObject) -> None:
     columns = [numbers(data, width, 3) for _ in range(terms)]
@@ -61,7 +57,6 @@ def test_totals(seed: int, width: int, terms: int, data: st.DataObject) -> None:
     assert world.counted() == adders.cost_total(terms, wide, 3)
 
 
-@EXAMPLES
 @given(seed=SEEDS, flags=st.integers(1, 20), data=st.data())
 def test_thresholds(seed: int, flags: int, data: st.DataObject) -> None:
     columns = [data.draw(st.lists(st.integers(0, 1), min_size=5, max_size=5)) for _ in range(flags)]
@@ -73,7 +68,6 @@ def test_thresholds(seed: int, flags: int, data: st.DataObject) -> None:
     assert world.counted() == compare.cost_threshold_count(flags, k, 5)
 
 
-@EXAMPLES
 @given(seed=SEEDS, field=st.sampled_from([FP, FQ]), count=st.integers(1, 70), data=st.data())
 def test_bits_of_field_elements(seed: int, field: Field, count: int, data: st.DataObject) -> None:
     m = field.modulus
@@ -88,7 +82,6 @@ def test_bits_of_field_elements(seed: int, field: Field, count: int, data: st.Da
     assert world.counted() == convert.cost_to_bits(field, count, width)
 
 
-@EXAMPLES
 @given(seed=SEEDS, field=st.sampled_from([FP, FQ]), width=st.integers(1, 12), data=st.data())
 def test_numbers_to_the_field(seed: int, field: Field, width: int, data: st.DataObject) -> None:
     x = numbers(data, width, 5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mpcd.field import FP, FQ, Field
@@ -14,7 +14,6 @@ from mpcd.testing.world import Bits, World, ints_of, planes_of, reconstruct
 
 FIELDS = st.sampled_from([FP, FQ, ToyField(5), ToyField(31)])
 SEEDS = st.integers(0, 2**32)
-EXAMPLES = settings(max_examples=60, deadline=None)
 
 
 def elements(field: Field, data: st.DataObject, count: int) -> list[int]:
@@ -27,7 +26,6 @@ def value(shares: list[Replicated]) -> list[int]:
     return shares[0].field.to_ints(reconstruct(shares))
 
 
-@EXAMPLES
 @given(field=FIELDS, seed=SEEDS, count=st.integers(1, 20), data=st.data())
 def test_any_two_parties_reconstruct(field: Field, seed: int, count: int, data: st.DataObject) -> None:
     x = elements(field, data, count)
@@ -36,7 +34,6 @@ def test_any_two_parties_reconstruct(field: Field, seed: int, count: int, data: 
         assert field.to_ints(reconstruct(shares, trusted)) == x
 
 
-@EXAMPLES
 @given(field=FIELDS, seed=SEEDS, count=st.integers(1, 20), k=st.integers(-(2**130), 2**130), data=st.data())
 def test_local_algebra_is_homomorphic(field: Field, seed: int, count: int, k: int, data: st.DataObject) -> None:
     m = field.modulus
@@ -52,7 +49,6 @@ def test_local_algebra_is_homomorphic(field: Field, seed: int, count: int, k: in
     assert value([u[i].times_public(public) for i in range(3)]) == [a * b % m for a, b in zip(x, y, strict=True)]
 
 
-@EXAMPLES
 @given(field=FIELDS, seed=SEEDS, groups=st.integers(1, 5), length=st.integers(1, 5), data=st.data())
 def test_products(field: Field, seed: int, groups: int, length: int, data: st.DataObject) -> None:
     m = field.modulus
@@ -64,7 +60,6 @@ def test_products(field: Field, seed: int, groups: int, length: int, data: st.Da
     assert world.run(inner_product, x, y, length) == expected
 
 
-@EXAMPLES
 @given(seed=SEEDS, width=st.integers(1, 130), data=st.data())
 def test_planes_share_open_and_move(seed: int, width: int, data: st.DataObject) -> None:
     x = data.draw(st.lists(st.integers(0, 2**width - 1), min_size=1, max_size=140))
@@ -83,7 +78,6 @@ def test_planes_share_open_and_move(seed: int, width: int, data: st.DataObject) 
     assert read([s.invert(i) for i, s in enumerate(shares)]) == [top - 1 - a for a in x]
 
 
-@EXAMPLES
 @given(seed=SEEDS, counts=st.lists(st.integers(1, 130), min_size=1, max_size=5), width=st.integers(1, 9))
 def test_stacks_come_apart_again(seed: int, counts: list[int], width: int) -> None:
     world = World(seed)
