@@ -33,6 +33,10 @@ ROWS_PER_OWNER_MAX: Final = 2**32
 
 # --------------------------------------------------------------------------------------------- sessions
 REFUSALS_PER_ANSWER_MAX: Final = 200
+SESSION_END_SECONDS_MAX: Final = 30.0
+"""How long the last steps of a session may take once its end is decided: entries, and sealed bytes to the proposer."""
+ACKNOWLEDGE_RETRY_SECONDS: Final = 2.0
+"""How long a recorded party waits for acknowledgements before it asks again."""
 STOP_SECONDS_MAX: Final = 5.0
 """How long a stopping daemon waits for its children."""
 ABORT_SECONDS_MAX: Final = 2.0

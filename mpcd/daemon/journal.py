@@ -8,9 +8,9 @@ from typing import TypeVar
 
 import trio
 
-from mpcd import canonical
+from mpcd import canonical, limits
 from mpcd.compile.physical import PhysicalPlan
-from mpcd.errors import Refusal, RequestInvalid
+from mpcd.errors import NotFound, Refusal, RequestInvalid, StoreFailed
 from mpcd.governance import entries
 from mpcd.identity.request import SignedRequest
 from mpcd.ids import DataVersion, PartyId, SessionId
@@ -48,14 +48,16 @@ class StoreJournal:
         except RequestInvalid:
             await self.run(partial(self._store.commit_refused, entry, now=self._utc_seconds()))
 
-    async def agreed(self, request: SignedRequest, session: SessionId, plan: PhysicalPlan) -> None:
+    async def agreed(
+        self, request: SignedRequest, session: SessionId, plan: PhysicalPlan, participants: frozenset[PartyId]
+    ) -> None:
         """See `session.ports.Journal`."""
         versions = {table: DataVersion(version) for table, version in plan.data_versions.get(self._me, {}).items()}
         entry = entries.agreed(
             request.to_bytes(),
             request.digest(),
             plan.hash,
-            parties=sorted({*plan.owners, *plan.compute}),
+            parties=sorted(participants),
             policy_digest=self._policy_digest(),
             rules=plan.rules,
             data_versions=versions,
@@ -94,6 +96,35 @@ class StoreJournal:
     async def withheld(self, session: SessionId, code: str) -> None:
         """See `session.ports.Journal`."""
         await self.run(partial(self._store.commit_withheld, session, entries.withheld(code), now=self._utc_seconds()))
+
+    async def state(self, session: SessionId) -> str | None:
+        """See `session.ports.Journal`."""
+        row = await self.run(partial(self._store.session, session))
+        return None if row is None else row.state
+
+    async def sealed(self, session: SessionId) -> bytes | None:
+        """See `session.ports.Journal`."""
+        try:
+            return await self.run(partial(self._store.sealed, session))
+        except NotFound:
+            return None
+
+    async def participants(self, session: SessionId) -> frozenset[PartyId]:
+        """See `session.ports.Journal`."""
+        return await self.run(partial(self._participants, session))
+
+    def _participants(self, session: SessionId) -> frozenset[PartyId]:
+        """Look back through the ledger for the session's `agreed` entry."""
+        stop = self._store.head().count
+        while stop > 0:
+            first = max(0, stop - limits.LEDGER_ENTRIES_PER_READ_MAX)
+            for row in self._store.ledger_entries(first, stop - first):
+                if row.session == session and row.kind == "agreed" and row.content is not None:
+                    parties = row.content["parties"]
+                    assert isinstance(parties, list)
+                    return frozenset(PartyId(int(party)) for party in parties)  # type: ignore[arg-type]
+            stop = first
+        raise StoreFailed("a recorded session's `agreed` entry cannot be read; it stays recorded, unreleased")
 
 
 def _nonce(request: SignedRequest) -> NonceUse:

@@ -268,6 +268,8 @@ class Node:
         self.mesh.control_handler = self._control
         await nursery.start(self.mesh.run)
         nursery.start_soon(self._signals)
+        for row in report.recorded:
+            self.sessions.settle_later(row.session)
         backend = NodeBackend(self)
         for kind, listener in self._listeners().items():
             server = ApiServer(backend, kind, self.config.sockets.admin_uids)

@@ -20,6 +20,9 @@ ANSWER: Final = "session.answer"
 ABORT: Final = "session.abort"
 RECORDED: Final = "session.recorded"
 RELEASE: Final = "session.release"
+GONE: Final = "session.gone"
+NO_ATTEMPT: Final = bytes(agreement.ATTEMPT_BYTES)
+"""In messages of a party that restarted: it knows the session's id alone."""
 
 _ATTEMPT: Final = Octets(agreement.ATTEMPT_BYTES)
 _ANSWER_BYTES_MAX: Final = 256 * 2**10
@@ -34,9 +37,10 @@ CONTROL.register(
     bytes_max=_ANSWER_BYTES_MAX + 1024,
 )
 CONTROL.register(ABORT, {"attempt": _ATTEMPT, "code": Text(64), "message": Text(8192)})
-CONTROL.register(RECORDED, {"attempt": _ATTEMPT, "session": Octets(32)})
+CONTROL.register(RECORDED, {"attempt": _ATTEMPT, "session": Octets(32), "ask": Truth()})
+CONTROL.register(GONE, {"session": Octets(32), "state": Text(32)})
 CONTROL.register(
     RELEASE,
-    {"attempt": _ATTEMPT, "envelope": Octets(_ENVELOPE_BYTES_MAX, bytes_min=1)},
+    {"attempt": _ATTEMPT, "session": Octets(32), "envelope": Octets(_ENVELOPE_BYTES_MAX, bytes_min=1)},
     bytes_max=_ENVELOPE_BYTES_MAX + 1024,
 )

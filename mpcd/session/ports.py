@@ -73,7 +73,9 @@ class Journal(Protocol):
         """Asked and refused; burns the nonce, so that the request cannot be tried again here."""
         ...
 
-    async def agreed(self, request: SignedRequest, session: SessionId, plan: PhysicalPlan) -> None:
+    async def agreed(
+        self, request: SignedRequest, session: SessionId, plan: PhysicalPlan, participants: frozenset[PartyId]
+    ) -> None:
         """First commit: entry, nonce, session row, debit; raises `RequestInvalid` for a replay."""
         ...
 
@@ -93,4 +95,16 @@ class Journal(Protocol):
 
     async def withheld(self, session: SessionId, code: str) -> None:
         """Recorded and debited, not released."""
+        ...
+
+    async def state(self, session: SessionId) -> str | None:
+        """The durable state of a session, None if it was never agreed here."""
+        ...
+
+    async def participants(self, session: SessionId) -> frozenset[PartyId]:
+        """Whose acknowledgement the release of a session needs, from its `agreed` entry."""
+        ...
+
+    async def sealed(self, session: SessionId) -> bytes | None:
+        """The recorded sealed bytes, always the same; None for an owner that does not compute."""
         ...

@@ -1,0 +1,142 @@
+"""What one party knows of one proposal on its way, and the words in which its end is told (layer 13)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import trio
+
+from mpcd.compile.physical import PhysicalPlan
+from mpcd.compile.program import Program
+from mpcd.errors import MpcdError, Refusal
+from mpcd.identity.request import SignedRequest
+from mpcd.ids import PartyId, Role, SessionId
+from mpcd.session.agreement import Answer
+from mpcd.session.lifecycle import Event
+
+
+class Observer(Protocol):
+    """Who is told what a session does: a job of the local API, or nobody."""
+
+    def state(self, state: str) -> None:
+        """The session entered `state`."""
+        ...
+
+    def progress(self, done: int, total: int, what: str) -> None:
+        """`done` of `total` steps are behind us."""
+        ...
+
+
+class Nobody:
+    """An observer for sessions that other parties proposed."""
+
+    def state(self, state: str) -> None:
+        """Nobody looks."""
+
+    def progress(self, done: int, total: int, what: str) -> None:
+        """Nobody looks."""
+
+
+class Attempt:
+    """One proposal as this party sees it; messages are put into it, and whoever conducts it waits for them."""
+
+    def __init__(self, attempt_id: bytes) -> None:
+        self.id = attempt_id
+        self.proposer: PartyId | None = None
+        self.dry_run = False
+        self.answers: dict[PartyId, Answer] = {}
+        self.secrets: dict[PartyId, bytes] = {}
+        """What each other party drew for its pair with us."""
+        self.said_recorded: dict[PartyId, bytes] = {}
+        """Who has said that its second commit is durable, and of which session; we are among them once ours is."""
+        self.releases: dict[PartyId, bytes] = {}
+        self.failure: MpcdError | None = None
+        self.failure_event = Event.DEADLINE_PASSED
+        """Why it was ended from outside its task, and what that is to the lifecycle."""
+        self.durable = False
+        """True from our second commit on: a lost channel no longer ends it, since acknowledgements can still come."""
+        self.settled = False
+        """True once every participant has acknowledged: nothing ends it any more."""
+        self.waiting_for: frozenset[PartyId] = frozenset()
+        self.doing = "planning"
+        self.scope = trio.CancelScope()
+        self._changed = trio.Event()
+
+    def recorded(self, session: SessionId) -> set[PartyId]:
+        """Who has recorded exactly this session."""
+        return {party for party, named in self.said_recorded.items() if named == session}
+
+    def notify(self) -> None:
+        """Something arrived; wake the waiter."""
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def fail(self, error: MpcdError, event: Event) -> None:
+        """End the session from outside its task, as long as that is possible."""
+        if not self.settled and self.failure is None:
+            self.failure, self.failure_event = error, event
+            self.scope.cancel()
+
+    async def wait(self, parties: frozenset[PartyId], have: Callable[[], Collection[PartyId]], doing: str) -> None:
+        """Until `have()` covers `parties`; meanwhile a deadline would name the silent ones and what was awaited."""
+        self.doing = doing
+        while missing := parties.difference(have()):
+            self.waiting_for = missing
+            await self._changed.wait()
+        self.waiting_for = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a request would do; nothing ran."""
+
+    plan: PhysicalPlan
+    refusals: tuple[Refusal, ...]
+    rules_of: Mapping[str, PartyId]
+    """Per disclosure number, the party whose rule is the strictest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the proposer holds of a released session."""
+
+    session: SessionId
+    plan: PhysicalPlan
+    releases: tuple[bytes, ...]
+    """One sealed envelope from each compute party, canonical bytes."""
+    facts: Mapping[str, object]
+
+
+@dataclass(slots=True)
+class Run:
+    """One agreed session at this party."""
+
+    request: SignedRequest
+    plan: PhysicalPlan
+    program: Program
+    session: SessionId
+    participants: frozenset[PartyId]
+    """Owners, compute parties and the proposer: whose acknowledgement a release needs."""
+    rules_of: Mapping[str, PartyId]
+    started: float
+    spent: dict[Role, tuple[int, int]] = field(default_factory=dict)
+    """Rounds and bytes sent, by own role."""
+
+    @property
+    def places(self) -> dict[Role, PartyId]:
+        """Which party plays which role."""
+        places = {Role("input", index): owner for index, owner in enumerate(self.plan.owners)}
+        places.update({Role("compute", index): party for index, party in enumerate(self.plan.compute)})
+        return places
+
+    def facts(self, now: float) -> dict[str, object]:
+        """What the analyst is told beside the result; not signed."""
+        return {
+            "session": self.session,
+            "security": self.plan.security,
+            "seconds": now - self.started,
+            "spent": {str(role): list(numbers) for role, numbers in self.spent.items()},
+            "rules_of": {name: int(party) for name, party in self.rules_of.items()},
+        }

@@ -1,0 +1,601 @@
+"""One session at one party, driven by the lifecycle's table (trio).
+
+Theory of operation.  `conduct` answers the proposal, waits for everybody's answer and concludes; from then on it is a
+loop:
+
+    state, effects = lifecycle.advance(state, event)        what the table says
+    event = the last effect's outcome                       what the shell did, here, one method an effect
+
+until an effect says that it is over.  Whatever goes wrong, here or at a peer, is an event too, and the table says what
+it undoes.
+
+What all parties conclude from the same answers (a refusal, a plan that differs) is told to nobody: everybody knows.
+What only we know (our disk, our engine, a lost channel) is told to all.
+
+*Secrets.*  Pair secrets, PRSS keys, shares and the opened engine answer live in this object and in the session's
+contexts; nothing of them is stored or logged, and they go when the session does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, cast
+
+import trio
+
+from mpcd import canonical, limits
+from mpcd.compile.physical import PhysicalPlan
+from mpcd.compile.program import Program
+from mpcd.daemon.attempt import Attempt, Explanation, Observer, Outcome, Run
+from mpcd.errors import (
+    Bug,
+    CheatDetected,
+    DeadlineExceeded,
+    MpcdError,
+    PeerGone,
+    PeerMalformed,
+    Refusal,
+    Refused,
+    ResultWithheld,
+    SessionFault,
+)
+from mpcd.governance.disclosure import DisclosureRules, strictest
+from mpcd.identity import SigningKey
+from mpcd.identity.release import ReleaseEnvelope
+from mpcd.identity.request import SignedRequest
+from mpcd.ids import PartyId, Role, RosterHash
+from mpcd.plan.ir import LogicalPlan
+from mpcd.protocols.context import Transport, compute_context, input_context
+from mpcd.protocols.prss import Prss
+from mpcd.roster import Roster
+from mpcd.session import agreement, messages
+from mpcd.session.agreement import Answer
+from mpcd.session.keys import CONFIRM_COST, PrssKeys
+from mpcd.session.lifecycle import TERMINAL, Effect, Event, State, advance
+from mpcd.session.ports import EnginePort, Journal, Links, Network, PlannerPort
+
+Message = dict[str, object]
+
+
+NOT_HERE: Final = frozenset({Effect.ASK_APPROVERS, Effect.ANSWER_AGAIN, Effect.ASK_PEERS})
+"""Effects that no conductor meets: approvals are not there yet, and a party that restarted asks through `Sessions`."""
+
+
+class Owner(Protocol):
+    """This party's own policy, as it stands now."""
+
+    def refusals(self, request: SignedRequest, plan: LogicalPlan) -> tuple[Refusal, ...]:
+        """Every reason why this owner does not allow the request; empty where it does."""
+        ...
+
+    def rules(self) -> DisclosureRules:
+        """This owner's disclosure rules."""
+        ...
+
+
+@dataclass(slots=True)
+class Settings:
+    """What the daemon gives to all sessions."""
+
+    me: PartyId
+    roster: Roster
+    roster_hash: RosterHash
+    signing_key: SigningKey
+    entropy: Callable[[int], bytes]
+    utc_seconds: Callable[[], float]
+    session_seconds_max: float = limits.SESSION_SECONDS_MAX
+    sessions_max: int = limits.SESSIONS_RUNNING_MAX
+
+
+@dataclass(slots=True)
+class Shell:
+    """What a session needs from outside; see `session.ports`."""
+
+    settings: Settings
+    network: Network
+    planner: PlannerPort
+    engine: EnginePort
+    owner: Owner
+    journal: Journal
+    log: Callable[..., None]
+    spawn: Callable[..., None]
+    """Starts a task that outlives the session."""
+    known: Callable[[Run, Attempt], None]
+    """Told once the session has its id, so that messages that name it find their attempt."""
+
+    @property
+    def others(self) -> list[PartyId]:
+        """Every other party of the roster."""
+        return [party.id for party in self.settings.roster.parties if party.id != self.settings.me]
+
+    async def tell(self, parties: Sequence[PartyId] | frozenset[PartyId], message: Message) -> None:
+        """Send to each; a party that is away is noticed by whoever waits for it."""
+        for party in parties:
+            try:
+                await self.network.send_control(party, message)
+            except PeerGone as error:
+                self.log("message_not_sent", party=int(party), kind=str(message["type"]), reason=str(error))
+
+
+class Concluded(Exception):  # not an error: the same end at every party, already known to all
+    """All parties drew this conclusion from the same answers, or need no word from us."""
+
+    def __init__(self, event: Event, error: MpcdError) -> None:
+        super().__init__(str(error))
+        self.event = event
+        self.error = error
+
+
+class Conductor:
+    """Walks one attempt through the lifecycle."""
+
+    def __init__(self, shell: Shell, attempt: Attempt, request: SignedRequest, observer: Observer) -> None:
+        self._shell = shell
+        self._settings = shell.settings
+        self._me = shell.settings.me
+        self._attempt = attempt
+        self._request = request
+        self._observer = observer
+        self._state: State = State.PROPOSED
+        self._error: MpcdError | None = None
+        self._refusals: tuple[Refusal, ...] = ()
+        self._authentic = False
+        self._drawn = {party: self._settings.entropy(agreement.NONCE_BYTES) for party in shell.others}
+        self._run: Run | None = None
+        self._links: Links | None = None
+        self._keys: PrssKeys | None = None
+        self._payload: bytes | None = None
+        self._sealed = b""
+        self._opening_sent = False
+        self._outcome: Outcome | None = None
+        self._perform: dict[Effect, Callable[[], Awaitable[Event | None]]] = {
+            Effect.COMMIT_REFUSED: self._commit_refused,
+            Effect.COMMIT_AGREED: self._commit_agreed,
+            Effect.OPEN_LINKS: self._open_links,
+            Effect.MAKE_KEYS: self._make_keys,
+            Effect.START_ROLES: self._start_roles,
+            Effect.SEAL: self._seal,
+            Effect.COMMIT_RECORDED: self._commit_recorded,
+            Effect.STOP_ROLES: self._stop_roles,
+            Effect.ACKNOWLEDGE: self._acknowledge,
+            Effect.SEND_RELEASE: self._send_release,
+            Effect.COMMIT_RELEASED: self._commit_released,
+            Effect.COMMIT_WITHHELD: self._commit_withheld,
+            Effect.COMMIT_ABORTED_AND_REFUND: lambda: self._commit_aborted(refund=True),
+            Effect.COMMIT_ABORTED_AND_REFUND_IF_NOTHING_OPENED: lambda: self._commit_aborted(
+                refund=not self._opening_sent
+            ),
+            Effect.COMMIT_ABORTED_AND_KEEP_DEBIT: lambda: self._commit_aborted(refund=False),
+            Effect.TELL_PEERS: self._tell_peers,
+            Effect.TELL_ANALYST: self._tell_analyst,
+        }
+        assert self._perform.keys() | NOT_HERE == set(Effect)
+
+    # ------------------------------------------------------------------------------------------ the loop
+
+    async def conduct(self) -> Explanation | Outcome:
+        """To the end.
+
+        Raises:
+            Refused, RequestInvalid, PeerGone, ...: why nothing was released.
+        """
+        self._observer.state(self._state)
+        try:
+            explanation = await self._agree()
+        except Concluded as conclusion:
+            if self._attempt.dry_run:
+                raise conclusion.error from None
+            event: Event | None = conclusion.event
+            self._error = conclusion.error
+        except (MpcdError, trio.Cancelled) as error:
+            event = self._failed(error)
+            if self._attempt.dry_run and self._error is not None:
+                raise self._error from None
+        else:
+            if self._attempt.dry_run:
+                return explanation
+            event = Event.ALL_AGREE
+        while event is not None:
+            event = await self._step(event)
+        if self._outcome is None:
+            raise self._error or Bug("a session ended without a result and without a reason")
+        return self._outcome
+
+    async def _step(self, event: Event) -> Event | None:
+        """One row of the table; an effect's failure becomes the next event."""
+        self._state, effects = advance(self._state, event)
+        self._observer.state(self._state)
+        following: Event | None = None
+        # What has ended, or may no longer be undone, is finished whatever happens outside.
+        over = self._state in TERMINAL
+        with trio.CancelScope(shield=over) as shield:
+            if over:
+                shield.deadline = trio.current_time() + limits.SESSION_END_SECONDS_MAX
+            for effect in effects:
+                try:
+                    following = await self._perform[effect]() or following
+                except (MpcdError, trio.Cancelled, BaseExceptionGroup) as error:
+                    reason = _reason(error)
+                    if over and reason is not None:
+                        self._note_broken(effect, reason)
+                    elif over:
+                        raise
+                    else:
+                        return self._failed(reason or error)
+        return following
+
+    def _note_broken(self, effect: Effect, error: MpcdError) -> None:
+        """An effect of the end failed: the others are still performed, the first reason is kept."""
+        self._shell.log("session_end_failed", state=str(self._state), kind=str(effect), reason=str(error))
+        self._error = self._error or error
+
+    def _failed(self, error: BaseException) -> Event:
+        """The event that stands for a failure; the first reason is kept.  A stopping daemon is none."""
+        attempt = self._attempt
+        if isinstance(error, MpcdError):
+            self._error = self._error or error
+            event = _event_of(error)
+        elif attempt.failure is None and trio.current_time() < attempt.scope.deadline:
+            raise error
+        else:
+            self._error = self._error or attempt.failure or self._too_late()
+            event = attempt.failure_event
+        return Event.LOCAL_FAILURE if self._state is State.PROPOSED and event is Event.CHECK_FAILED else event
+
+    def _too_late(self) -> DeadlineExceeded:
+        silent = ", ".join(str(party) for party in sorted(self._attempt.waiting_for)) or "none"
+        return DeadlineExceeded(
+            f"the session's deadline of {self._settings.session_seconds_max:.0f} s passed while {self._attempt.doing}; "
+            f"silent parties: {silent}"
+        )
+
+    # ------------------------------------------------------------------------------------------ agreement
+
+    async def _agree(self) -> Explanation:
+        """Answer, wait for all answers, conclude; raises `Concluded` with what all parties conclude too."""
+        attempt = self._attempt
+        answer, plan = await self._answer()
+        attempt.answers[self._me] = answer
+        value = answer.to_value()
+        for party in self._shell.others:
+            message: Message = {"type": messages.ANSWER, "attempt": attempt.id, "answer": value}
+            await self._shell.tell([party], {**message, "secret": self._drawn[party]})
+        if plan is None:
+            self._refusals = _as_refusals((answer,))
+            raise Concluded(Event.SOME_FAIL, _verdict_of((answer,)))
+        participants = self._participants(plan)
+        await attempt.wait(participants, lambda: attempt.answers, "waiting for the parties' answers")
+        answers = [attempt.answers[party] for party in sorted(participants)]
+        explanation = self._conclude(answers, plan)
+        if not attempt.dry_run:
+            self._run = Run(
+                request=self._request,
+                plan=explanation.plan,
+                program=Program(explanation.plan),
+                session=agreement.session_id(answers, explanation.plan.hash),
+                participants=participants,
+                rules_of=explanation.rules_of,
+                started=self._settings.utc_seconds(),
+            )
+            self._shell.known(self._run, attempt)
+        return explanation
+
+    async def _answer(self) -> tuple[Answer, LogicalPlan | None]:
+        """This party's own answer, and its plan where there is one."""
+        settings, request = self._settings, self._request
+        common = {
+            "party": self._me,
+            "attempt": self._attempt.id,
+            "request_digest": request.digest(),
+            "roster_hash": settings.roster_hash,
+            "nonce": settings.entropy(agreement.NONCE_BYTES),
+            "clock_seconds": settings.utc_seconds(),
+        }
+        try:
+            now, roster = settings.utc_seconds(), settings.roster
+            request.verify(now, settings.roster_hash, roster.consortium, roster_version=roster.version)
+            self._authentic = True
+            plan = await self._shell.planner.plan(request.request.text, request.request.as_of)
+            tables = tuple(source.table for source in plan.sources)
+            versions = self._shell.engine.data_versions(tables) if self._me in plan.owners else {}
+        except MpcdError as error:
+            code, text = agreement.failure_of(error)
+            failed = Answer(verdict="fail", failure_code=code, failure_message=text, **common)  # type: ignore[arg-type]
+            return failed, None
+        refusals = self._shell.owner.refusals(request, plan) if self._me in plan.owners else ()
+        answer = Answer(
+            verdict="refuse" if refusals else "agree",
+            refusals=refusals,
+            plan_sections=agreement.sections(cast("Mapping[str, object]", plan.to_value())),
+            rules=dict(self._shell.owner.rules().to_value()),
+            data_versions=versions,
+            **common,  # type: ignore[arg-type]
+        )
+        return answer, plan
+
+    def _conclude(self, answers: Sequence[Answer], plan: LogicalPlan) -> Explanation:
+        """The one conclusion that all parties draw from the same answers."""
+        self._refusals = _as_refusals(answers)
+        refusals = tuple(reason for answer in answers for reason in answer.refusals)
+        try:
+            agreement.check_bound(answers, self._attempt.id, self._request.digest())
+            if not (self._attempt.dry_run and refusals):
+                agreement.check_verdicts(answers)
+            agreement.check_alike(answers)
+            owners = [answer for answer in answers if answer.party in plan.owners]
+            asked = [(a.party, DisclosureRules.from_value(cast("canonical.Value", a.rules))) for a in owners]
+            rules, whose = strictest(asked)
+            physical = PhysicalPlan(
+                logical=plan,
+                rules=rules,
+                owners=tuple(answer.party for answer in owners),
+                compute=self._compute_parties(),
+                data_versions={answer.party: dict(answer.data_versions or {}) for answer in owners},
+            )
+            Program(physical)  # refuses what it cannot do, at every party alike
+        except ValueError as error:
+            fault = SessionFault("a party's disclosure rules make no sense; compare versions")
+            raise Concluded(Event.SOME_FAIL, fault) from error
+        except MpcdError as error:
+            raise Concluded(Event.SOME_REFUSE if isinstance(error, Refused) else Event.SOME_FAIL, error) from error
+        return Explanation(physical, refusals, whose)
+
+    def _compute_parties(self) -> tuple[PartyId, PartyId, PartyId]:
+        """The first three parties of the roster that compute, by id."""
+        first, second, third = sorted(p.id for p in self._settings.roster.parties if "compute" in p.roles)[:3]
+        return first, second, third
+
+    def _participants(self, plan: LogicalPlan) -> frozenset[PartyId]:
+        """Owners, compute parties, and the proposer, who hands the result to its analyst."""
+        assert self._attempt.proposer is not None
+        return frozenset({*plan.owners, *self._compute_parties(), self._attempt.proposer})
+
+    # ------------------------------------------------------------------------------------------ effects: before running
+
+    async def _commit_refused(self) -> None:
+        """On the record, if it was really asked: a stranger's words are logged, not kept."""
+        if self._authentic:
+            error = self._error
+            reasons = self._refusals or (Refusal(self._me, error.code if error else "", "", str(error)),)
+            await self._shell.journal.refused(self._request, reasons)
+
+    async def _commit_agreed(self) -> Event:
+        try:
+            run = self._agreed
+            await self._shell.journal.agreed(self._request, run.session, run.plan, run.participants)
+        except MpcdError as error:
+            self._error = error
+            return Event.AGREEMENT_NOT_COMMITTED
+        return Event.AGREEMENT_COMMITTED
+
+    @property
+    def _agreed(self) -> Run:
+        assert self._run is not None
+        return self._run
+
+    async def _open_links(self) -> Event:
+        self._attempt.doing = "preparing"
+        self._attempt.waiting_for = self._agreed.participants - {self._me}
+        self._links = self._shell.network.session(self._agreed.session, self._agreed.places)
+        return Event.LINKS_OPEN
+
+    async def _make_keys(self) -> Event:
+        """Derive and confirm the PRSS keys, if we compute."""
+        plan = self._agreed.plan
+        if self._me in plan.compute:
+            index = plan.compute.index(self._me)
+            self._keys = PrssKeys.derive(
+                index,
+                self._agreed.session,
+                plan.compute,
+                self._drawn,
+                self._attempt.secrets,
+                self._shell.network.channel_hash,
+            )
+            await self._keys.confirm(self._transport(Role("compute", index)))
+        return Event.KEYS_CONFIRMED
+
+    def _transport(self, role: Role) -> Transport:
+        assert self._links is not None
+        return self._links.transport(role)
+
+    # ------------------------------------------------------------------------------------------ effects: running
+
+    async def _start_roles(self) -> Event:
+        """Play our roles to the end; an owner that does not compute waits for those who do to have recorded."""
+        plan = self._agreed.plan
+        self._attempt.doing = "computing"
+        async with trio.open_nursery() as nursery:
+            for index, owner in enumerate(plan.owners):
+                if owner == self._me:
+                    nursery.start_soon(self._give, Role("input", index))
+            if self._keys is not None:
+                self._payload = await self._compute(self._keys)
+        if self._payload is None:
+            attempt, session = self._attempt, self._agreed.session
+            await attempt.wait(
+                frozenset(plan.compute), lambda: attempt.recorded(session), "waiting for the compute parties to record"
+            )
+        return Event.PRODUCT_VERIFIED
+
+    async def _give(self, role: Role) -> None:
+        """The input role: own cells from the own database, shared to the compute parties."""
+        run = self._agreed
+        cells = await self._shell.engine.aggregate(
+            run.plan.logical, run.plan.data_versions[self._me], limits.ENGINE_SECONDS_MAX
+        )
+        self._observer.progress(1, 2, "local part done")
+        context = input_context(
+            role.index, self._transport(role), self._settings.entropy, session=run.session, parties=run.places
+        )
+        await run.program.run_input(context, cells)
+        run.spent[role] = (context.rounds, context.bytes_sent)
+
+    async def _compute(self, keys: PrssKeys) -> bytes:
+        """The compute role: the oblivious program; returns our shares, to be sealed."""
+        run = self._agreed
+        index = run.plan.compute.index(self._me)
+        role = Role("compute", index)
+        context = compute_context(
+            index,
+            self._transport(role),
+            Prss(keys.own, keys.following),
+            run.plan.security,
+            session=run.session,
+            parties=run.places,
+        )
+        payload = await run.program.run_compute(context)
+        spent = CONFIRM_COST
+        run.spent[role] = (context.rounds + spent.rounds, context.bytes_sent + spent.compute[index])
+        return payload
+
+    async def _seal(self) -> None:
+        self._attempt.doing = "recording"
+        if self._payload is None:
+            return
+        run = self._agreed
+        envelope = ReleaseEnvelope.seal(
+            party=self._me,
+            session=run.session,
+            request_digest=self._request.digest(),
+            plan_hash=run.plan.hash,
+            plaintext=self._payload,
+            padded_bytes=len(self._payload),
+            result_key=self._request.request.result_key,
+            signing_key=self._settings.signing_key,
+        )
+        self._sealed = envelope.to_bytes()
+
+    async def _commit_recorded(self) -> Event:
+        run = self._agreed
+        try:
+            with trio.CancelScope(shield=True):
+                await self._shell.journal.recorded(self._request, run.session, run.plan, self._sealed or None)
+        except MpcdError as error:
+            self._error = error
+            return Event.RECORD_NOT_COMMITTED
+        self._attempt.durable = True
+        self._attempt.said_recorded[self._me] = run.session
+        return Event.RECORD_COMMITTED
+
+    async def _stop_roles(self) -> None:
+        self._keys = None
+        if self._links is not None:
+            self._links.close()
+            self._links = None
+
+    # ------------------------------------------------------------------------------------------ effects: the end
+
+    async def _acknowledge(self) -> Event:
+        """Tell all participants; ask the silent ones again until they have answered or the deadline decides."""
+        attempt, participants, session = self._attempt, self._agreed.participants, self._agreed.session
+        message = _recorded(attempt, self._agreed, ask=False)
+        await self._shell.tell(participants - {self._me}, message)
+        while True:
+            with trio.move_on_after(limits.ACKNOWLEDGE_RETRY_SECONDS):
+                await attempt.wait(
+                    participants, lambda: attempt.recorded(session), "waiting for acknowledgements of the record"
+                )
+                attempt.settled = True
+                return Event.ALL_ACKNOWLEDGED
+            await self._shell.tell(attempt.waiting_for, _recorded(attempt, self._agreed, ask=True))
+
+    async def _send_release(self) -> None:
+        """Our sealed bytes to the proposer; the proposer waits for everybody's."""
+        attempt, run = self._attempt, self._agreed
+        proposer = attempt.proposer
+        assert proposer is not None
+        if self._sealed:
+            attempt.releases[self._me] = self._sealed
+            if proposer != self._me:
+                await self._shell.tell([proposer], _release(attempt, run, self._sealed))
+        if proposer == self._me:
+            compute = frozenset(run.plan.compute)
+            try:
+                await attempt.wait(compute, lambda: attempt.releases, "waiting for the sealed releases")
+            except trio.Cancelled:
+                silent = next(iter(sorted(attempt.waiting_for)), None)
+                self._error = PeerGone(silent, f"party {silent} recorded the result but its part has not come")
+                raise
+
+    async def _commit_released(self) -> None:
+        """Off the critical path: the result is owed, whether or not this entry is written yet."""
+        self._shell.spawn(self._shell.journal.released, self._agreed.session, self._agreed.participants)
+
+    async def _commit_withheld(self) -> None:
+        reason = self._error
+        silent = ", ".join(str(party) for party in sorted(self._attempt.waiting_for)) or "none"
+        self._error = ResultWithheld(
+            f"recorded and debited, but not released; not acknowledged by parties: {silent} ({reason})"
+        )
+        await self._shell.journal.withheld(self._agreed.session, ResultWithheld.code)
+
+    async def _commit_aborted(self, *, refund: bool) -> None:
+        code = self._error.code if self._error is not None else Bug.code
+        self._shell.log("session_aborted", session=self._agreed.session.hex(), code=code, reason=str(self._error))
+        await self._shell.journal.aborted(self._agreed.session, code, refund=refund)
+
+    async def _tell_peers(self) -> None:
+        """What only we know; a peer's own words are not sent back to it."""
+        if self._error is None or self._attempt.failure_event is Event.PEER_STOPPED:
+            return
+        code, text = agreement.failure_of(self._error)
+        message: Message = {"type": messages.ABORT, "attempt": self._attempt.id, "code": code, "message": text}
+        await self._shell.tell(self._shell.others, message)
+
+    async def _tell_analyst(self) -> None:
+        """Hand the outcome to our caller; an error is raised by `conduct`."""
+        attempt, run = self._attempt, self._run
+        if self._state is State.RELEASED and run is not None:
+            releases = tuple(attempt.releases[party] for party in run.plan.compute if party in attempt.releases)
+            self._outcome = Outcome(run.session, run.plan, releases, run.facts(self._settings.utc_seconds()))
+
+
+def _recorded(attempt: Attempt, run: Run, *, ask: bool) -> Message:
+    return {"type": messages.RECORDED, "attempt": attempt.id, "session": run.session, "ask": ask}
+
+
+def _release(attempt: Attempt, run: Run, sealed: bytes) -> Message:
+    return {"type": messages.RELEASE, "attempt": attempt.id, "session": run.session, "envelope": sealed}
+
+
+def _as_refusals(answers: Sequence[Answer]) -> tuple[Refusal, ...]:
+    """Everything that stood against the request, for the ledger."""
+    reasons = [reason for answer in answers for reason in answer.refusals]
+    reasons += [Refusal(a.party, a.failure_code, "", a.failure_message) for a in answers if a.verdict == "fail"]
+    return tuple(reasons)
+
+
+def _verdict_of(answers: Sequence[Answer]) -> MpcdError:
+    """The error that these answers stand for."""
+    try:
+        agreement.check_verdicts(answers)
+    except MpcdError as error:
+        return error
+    raise Bug("answers that refuse nothing have no verdict")
+
+
+def _reason(error: BaseException) -> MpcdError | None:
+    """The first typed error in what several roles raised at once; None if there was nothing but cancellation."""
+    if isinstance(error, MpcdError):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        reasons = [_reason(inner) for inner in error.exceptions]
+        return next((reason for reason in reasons if reason is not None), None)
+    if isinstance(error, trio.Cancelled):
+        return None
+    raise error
+
+
+def _event_of(error: MpcdError) -> Event:
+    """What a failure of our own work is to the lifecycle."""
+    match error:
+        case CheatDetected() | PeerMalformed():
+            return Event.CHECK_FAILED
+        case PeerGone():
+            return Event.PEER_LOST
+        case DeadlineExceeded():
+            return Event.DEADLINE_PASSED
+        case _:
+            return Event.LOCAL_FAILURE
