@@ -5,8 +5,9 @@ sums and fixed point. Both moduli are Mersenne primes, so that reduction is a sh
 random word without its high bit or bits: uniform except for the one excluded value, all ones, which is counted and
 drawn again.
 
-This file checks lengths, types and contiguity, since C believes what it is told; it never looks at contents. The exceptions are `from_ints`, `to_ints` and `to_signed`, which make Python integers: they are
-for public and opened values and for an owner's own data, not for shares of others in a session.
+This file checks lengths, types and contiguity, since C believes what it is told; it never looks at contents. The
+exceptions are `from_ints`, `to_ints` and `to_signed`, which make Python integers: they are for public and opened values
+and for an owner's own data, not for shares of others in a session.
 """
 
 from __future__ import annotations
