@@ -2,5 +2,6 @@
 
 from mpcd.plan.ir import LogicalPlan
 from mpcd.plan.planner import plan_sql
+from mpcd.plan.summary import summary
 
-__all__ = ["LogicalPlan", "plan_sql"]
+__all__ = ["LogicalPlan", "plan_sql", "summary"]

@@ -208,12 +208,10 @@ def added(*combinations: Combination) -> Combination:
 
 
 def expression(combination: Combination) -> shape.Expression:
-    """The combination as the shape writes it."""
+    """The combination as the shape writes it; a value whose coefficient came out as zero is opened, so it is named."""
     if len(combination) == 1:
         ((index, coefficient),) = combination.items()
         if coefficient == 1:
             return shape.Value(index)
-    terms = sorted((index, coefficient) for index, coefficient in combination.items() if coefficient) or [
-        (min(combination), Fraction(0))
-    ]
+    terms = sorted(combination.items())
     return shape.Linear(tuple(shape.Term(index, c.numerator, c.denominator) for index, c in terms))

@@ -25,7 +25,7 @@ from mpcd.plan.names import Names, find_column, near
 from mpcd.plan.nodes import ColumnRef, GroupKey, Join, JoinKind, Source, Truth
 from mpcd.plan.relation import Relation, build
 from mpcd.plan.rows import Rows, flatten, unwrap
-from mpcd.plan.sql import parse
+from mpcd.plan.sql import parse, spelled
 from mpcd.results import shape
 from mpcd.results.schema import FormError
 from mpcd.results.shape import Output, Shape, ValueShape
@@ -78,7 +78,7 @@ def _plan(select: exp.Select, roster: Roster, as_of: dt.date) -> LogicalPlan:
     where = select.args.get("where")
     condition = None if where is None else rows.predicate(where.this)
     key_nodes = _key_nodes(select, names, aliases)
-    planned = [plan_key(rows, node, _output_name(node, names)) for node in key_nodes]
+    planned = [plan_key(rows, node, _key_name(node, items, names)) for node in key_nodes]
     _check_cells([key for key, _, _ in planned])
     moments = Moments(relation)
     groups = Groups(rows, moments, [key for _, _, key in planned])
@@ -256,6 +256,12 @@ def _unaliased(item: exp.Expr) -> exp.Expr:
     return unwrap(item.this if isinstance(item, exp.Alias) else item)
 
 
+def _key_name(node: exp.Expr, items: Sequence[exp.Expr], names: Names) -> str:
+    """The alias of the select item that shows the key, if it has one."""
+    shown = next((item for item in items if isinstance(item, exp.Alias) and unwrap(item.this) == node), node)
+    return _output_name(shown, names)
+
+
 def _check_cells(keys: list[GroupKey]) -> None:
     cells = 1
     for key in keys:
@@ -283,7 +289,7 @@ def _output_name(item: exp.Expr, names: Names) -> str:
         found = names.find(item)
         name = item.name if found is None else found.name
     else:
-        name = item.sql(dialect="duckdb", comments=False)
+        name = spelled(item)
     encoded = name.encode()
     return name if len(encoded) <= _NAME_BYTES else encoded[:_NAME_BYTES].decode(errors="ignore") + "…"
 

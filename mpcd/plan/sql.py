@@ -10,7 +10,7 @@ cannot know.  Its optimizer and planner are never used, because they change resu
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
 
 from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
@@ -163,10 +163,28 @@ _ARGUMENT_ADVICE: Final[dict[str, str]] = {
     "query": "subqueries are not answered; list the values",
     "db": "tables are named without a schema",
     "symmetric": "BETWEEN SYMMETRIC is not answered; order the two bounds",
+    "columns": "the columns of a table keep their names",
+    "locks": "a request only reads",
     "into": "a request only reads",
     "except_": "name the aggregates that you want",
     "limit_options": "LIMIT takes a number of rows",
 }
+
+
+class _Names(DuckDB.Generator):
+    """Writes expressions as column names: one spelling for each, whatever the text said."""
+
+    TRANSFORMS: ClassVar = {
+        **DuckDB.Generator.TRANSFORMS,
+        exp.Variance: lambda self, node: self.func("VAR_SAMP", node.this),
+        exp.VariancePop: lambda self, node: self.func("VAR_POP", node.this),
+        exp.Stddev: lambda self, node: self.func("STDDEV_SAMP", node.this),
+    }
+
+
+def spelled(node: exp.Expr) -> str:
+    """The expression as the name of a column."""
+    return str(_Names(comments=False).generate(node))
 
 
 def parse(sql: str) -> exp.Select:

@@ -1,0 +1,300 @@
+SELECT horTh, COUNT(*), AVG(age), STDDEV_SAMP(tsize), CORR(progrec, estrec)
+FROM gbsg2
+WHERE menostat = 'Post'
+GROUP BY horTh
+-- from gbsg2 as gbsg2
+-- each row is a person; at most 3000 rows at 3 owners
+-- where menostat = 0
+-- key horTh: horTh in [0, 1]
+-- cohort 0: all
+-- gate 0: cohort 0
+-- value 0: count(*) each in [0, 1], field p, gate 0
+-- value 1: sum(age) each in [18, 100], field p, gate 0
+-- value 2: sum(tsize) each in [0, 150], field p, gate 0
+-- value 3: sum(tsize * tsize) each in [0, 22500], field p, gate 0
+-- value 4: sum(progrec) each in [0, 3000], field p, gate 0
+-- value 5: sum(estrec) each in [0, 1500], field p, gate 0
+-- value 6: sum(progrec * progrec) each in [0, 9000000], field p, gate 0
+-- value 7: sum(estrec * estrec) each in [0, 2250000], field p, gate 0
+-- value 8: sum(estrec * progrec) each in [0, 4500000], field p, gate 0
+-- output horTh text: k0
+-- output COUNT(*) integer: v0
+-- output AVG(age) double: avg(v0, v1)
+-- output STDDEV_SAMP(tsize) double: stddev_samp(v0, v2, v3)
+-- output CORR(progrec, estrec) double: corr(v0, v4, v5, v6, v7, v8)
+-- uses gbsg2.age: aggregate
+-- uses gbsg2.estrec: aggregate
+-- uses gbsg2.horTh: group
+-- uses gbsg2.menostat: filter
+-- uses gbsg2.progrec: aggregate
+-- uses gbsg2.tsize: aggregate
+
+SELECT COUNT(*) FROM gbsg2
+-- from gbsg2 as gbsg2
+-- each row is a person; at most 3000 rows at 3 owners
+-- cohort 0: all
+-- gate 0: cohort 0
+-- value 0: count(*) each in [0, 1], field p, gate 0
+-- output COUNT(*) integer: v0
+
+SELECT ward, COUNT(crp), SUM(temp * 2.5 + 1) FROM visits WHERE crp > 1.25 GROUP BY ward HAVING AVG(crp) > 3 ORDER BY 2 DESC, ward NULLS FIRST LIMIT 3 OFFSET 1
+-- from visits as visits
+-- persons by pid, shared between owners; at most 1500 rows at 3 owners
+-- where crp > 12
+-- key ward: ward in [0, 2] and NULL
+-- cohort 0: all
+-- cohort 1: (crp is not null) is not true
+-- cohort 2: crp is not null
+-- cohort 3: (temp is not null) is not true
+-- cohort 4: temp is not null
+-- gate 0: cohort 0
+-- gate 1: cohort 2, and outside it 1
+-- gate 2: cohort 4, and outside it 3
+-- value 0: count(*) each in [0, 1], field p, gate 1
+-- value 1: count(*) each in [0, 1], field p, gate 2
+-- value 2: sum(temp) each in [-500, 4500], field p, gate 2
+-- value 3: sum(crp) each in [0, 5000], field p, gate 1
+-- output ward text: k0
+-- output COUNT(crp) integer: v0
+-- output SUM(temp * 2.5 + 1) decimal(3): sum(v1, (1 v1 + 1/40 v2))
+-- having avg(v0, (1/10 v3)) > 3
+-- order by v0 descending, nulls last
+-- order by k0 ascending, nulls first
+-- limit 3 offset 1
+-- uses visits.crp: aggregate, filter
+-- uses visits.temp: aggregate
+-- uses visits.ward: group
+
+SELECT p.sex, AVG(v.crp) FILTER (WHERE v.icu) FROM patients p LEFT JOIN visits v USING (pid) GROUP BY p.sex
+-- from patients as p, visits as v
+-- left join on p.pid = v.pid
+-- persons by p.pid, shared between owners; at most 2400 rows at 3 owners
+-- key sex: p.sex in [0, 2]
+-- cohort 0: all
+-- cohort 1: ((v.crp is not null and v.icu = 1)) is not true
+-- cohort 2: (v.crp is not null and v.icu = 1)
+-- gate 0: cohort 0
+-- gate 1: cohort 2, and outside it 1
+-- value 0: count(*) each in [0, 1], field p, gate 1
+-- value 1: sum(v.crp) each in [0, 5000], field p, gate 1
+-- output sex text: k0
+-- output AVG(v.crp) FILTER(WHERE v.icu) double: avg(v0, (1/10 v1))
+-- uses patients.pid: join
+-- uses patients.sex: group
+-- uses visits.crp: aggregate
+-- uses visits.icu: filter
+-- uses visits.pid: join
+
+SELECT SUM(CASE WHEN icu THEN 1 ELSE 0 END) FROM visits
+-- from visits as visits
+-- persons by pid, shared between owners; at most 1500 rows at 3 owners
+-- cohort 0: all
+-- cohort 1: (icu = 1) is not true
+-- cohort 2: icu = 1
+-- gate 0: cohort 0
+-- gate 1: cohort 2, and outside it 1
+-- value 0: count(*) each in [0, 1], field p, gate 0
+-- value 1: count(*) each in [0, 1], field p, gate 1
+-- output SUM(CASE WHEN icu THEN 1 ELSE 0 END) integer: sum(v0, (0 v0 + 1 v1))
+-- uses visits.icu: filter
+
+SELECT SUM(CASE WHEN los > 3 THEN 1 ELSE 0 END) FILTER (WHERE icu) FROM visits
+-- from visits as visits
+-- persons by pid, shared between owners; at most 1500 rows at 3 owners
+-- cohort 0: all
+-- cohort 1: (icu = 1) is not true
+-- cohort 2: icu = 1
+-- cohort 3: ((icu = 1 and los > 3)) is not true
+-- cohort 4: (icu = 1 and los > 3)
+-- cohort 5: (icu = 1 and (los > 3) is not true)
+-- gate 0: cohort 0
+-- gate 1: cohort 2, and outside it 1
+-- gate 2: cohort 4, and outside it 3, 5
+-- value 0: count(*) each in [0, 1], field p, gate 1
+-- value 1: count(*) each in [0, 1], field p, gate 2
+-- output SUM(CASE WHEN los > 3 THEN 1 ELSE 0 END) FILTER(WHERE icu) integer: sum(v0, (0 v0 + 1 v1))
+-- uses visits.icu: filter
+-- uses visits.los: filter
+
+SELECT AVG(cens), CORR(cens, age) FROM gbsg2
+-- from gbsg2 as gbsg2
+-- each row is a person; at most 3000 rows at 3 owners
+-- cohort 0: all
+-- cohort 1: cens = 0
+-- cohort 2: cens = 1
+-- gate 0: cohort 0
+-- gate 1: cohort 0, and outside it 1, 2
+-- value 0: count(*) each in [0, 1], field p, gate 0
+-- value 1: sum(cens) each in [0, 1], field p, gate 1
+-- value 2: sum(age) each in [18, 100], field p, gate 0
+-- value 3: sum(cens * cens) each in [0, 1], field p, gate 1
+-- value 4: sum(age * age) each in [324, 10000], field p, gate 0
+-- value 5: sum(age * cens) each in [0, 100], field p, gate 1
+-- output AVG(cens) double: avg(v0, v1)
+-- output CORR(cens, age) double: corr(v0, v1, v2, v3, v4, v5)
+-- uses gbsg2.age: aggregate
+-- uses gbsg2.cens: aggregate
+
+SELECT SUM(b1 * b2) FROM bits
+-- from bits as bits
+-- each row is a person; at most 300 rows at 3 owners
+-- cohort 0: all
+-- cohort 1: (b1 = 0 and b2 = 0)
+-- cohort 2: (b1 = 0 and b2 = 1)
+-- cohort 3: (b1 = 1 and b2 = 0)
+-- cohort 4: (b1 = 1 and b2 = 1)
+-- gate 0: cohort 0
+-- gate 1: cohort 0, and outside it 1, 2, 3, 4
+-- value 0: count(*) each in [0, 1], field p, gate 0
+-- value 1: sum((b1 * b2)) each in [0, 1], field p, gate 1
+-- output SUM(b1 * b2) integer: sum(v0, v1)
+-- uses bits.b1: aggregate
+-- uses bits.b2: aggregate
+
+SELECT CASE WHEN los < 0 THEN 'early' WHEN los < 10 THEN 'short' ELSE 'long' END AS stay, COUNT(*) FROM visits GROUP BY stay
+-- from visits as visits
+-- persons by pid, shared between owners; at most 1500 rows at 3 owners
+-- key stay: case when los < 0 then 0 when los < 10 then 1 else 2 end in [0, 2]
+-- cohort 0: all
+-- gate 0: cohort 0
+-- value 0: count(*) each in [0, 1], field p, gate 0
+-- output stay text: k0
+-- output COUNT(*) integer: v0
+-- uses visits.los: group
+
+SELECT age // 10 * 10 AS band, FLOOR(tsize / 50), COUNT(*) FROM gbsg2 GROUP BY band, 2 ORDER BY band
+-- from gbsg2 as gbsg2
+-- each row is a person; at most 3000 rows at 3 owners
+-- key band: (age // 10) in [1, 10]
+-- key FLOOR(tsize / 50): (tsize floor/ 50) in [0, 3]
+-- cohort 0: all
+-- gate 0: cohort 0
+-- value 0: count(*) each in [0, 1], field p, gate 0
+-- output band integer: k0
+-- output FLOOR(tsize / 50) double: k1
+-- output COUNT(*) integer: v0
+-- order by k0 ascending, nulls last
+-- uses gbsg2.age: group
+-- uses gbsg2.tsize: group
+
+SELECT year(day), month(day), COUNT(*) FROM visits WHERE day BETWEEN DATE '2020-01-01' AND '2020-12-31' GROUP BY 1, 2
+-- from visits as visits
+-- persons by pid, shared between owners; at most 1500 rows at 3 owners
+-- where (day >= 18262 and day <= 18627)
+-- key YEAR(day): year(day) in [2019, 2021] and NULL
+-- key MONTH(day): month(day) in [1, 12] and NULL
+-- cohort 0: all
+-- gate 0: cohort 0
+-- value 0: count(*) each in [0, 1], field p, gate 0
+-- output YEAR(day) integer: k0
+-- output MONTH(day) integer: k1
+-- output COUNT(*) integer: v0
+-- uses visits.day: filter, group
+
+SELECT COUNT(*) FROM visits WHERE ward LIKE '%i%' AND ward NOT IN ('icu') AND ward < 'j' AND NOT ward LIKE 'nothing'
+-- from visits as visits
+-- persons by pid, shared between owners; at most 1500 rows at 3 owners
+-- where (ward in {0, 2} and not (ward = 0) and ward in {0, 1} and not (ward <> ward))
+-- cohort 0: all
+-- gate 0: cohort 0
+-- value 0: count(*) each in [0, 1], field p, gate 0
+-- output COUNT(*) integer: v0
+-- uses visits.ward: filter
+
+SELECT COUNT(*) FROM visits WHERE crp = 0.15 OR temp >= -4.995 OR los <> 99 OR los > 1000
+-- from visits as visits
+-- persons by pid, shared between owners; at most 1500 rows at 3 owners
+-- where (crp <> crp or temp >= -499 or los = los or los > 41)
+-- cohort 0: all
+-- gate 0: cohort 0
+-- value 0: count(*) each in [0, 1], field p, gate 0
+-- output COUNT(*) integer: v0
+-- uses visits.crp: filter
+-- uses visits.los: filter
+-- uses visits.temp: filter
+
+SELECT VAR_SAMP(middling), VAR_SAMP(huge), COVAR_POP(huge, other) FROM wide
+-- from wide as wide
+-- each row is a person; at most 3000000 rows at 3 owners
+-- cohort 0: all
+-- gate 0: cohort 0
+-- value 0: count(*) each in [0, 1], field p, gate 0
+-- value 1: sum(middling) each in [1000000, 1900000], field p, gate 0
+-- value 2: sum((middling + -1450000) * (middling + -1450000)) each in [0, 202500000000], field p, gate 0
+-- value 3: sum(huge) each in [0, 9007199254740992], field q, gate 0
+-- value 4: sum((huge + -4503599627370496) * (huge + -4503599627370496)) each in [0, 20282409603651670423947251286016], field q, gate 0
+-- value 5: sum(other) each in [9007199254000000, 9007199254740992], field q, gate 0
+-- value 6: sum((huge + -4503599627370496) * (other + -9007199254370496)) each in [-1668565647542259286016, 1668565647542259286016], field q, gate 0
+-- output VAR_SAMP(middling) double: var_samp(v0, v1, (-2102500000000 v0 + 2900000 v1 + 1 v2))
+-- output VAR_SAMP(huge) double: var_samp(v0, v3, (-20282409603651670423947251286016 v0 + 9007199254740992 v3 + 1 v4))
+-- output COVAR_POP(huge, other) double: covar_pop(v0, v3, v5, (-40564819205634775200352243286016 v0 + 9007199254370496 v3 + 4503599627370496 v5 + 1 v6))
+-- uses wide.huge: aggregate
+-- uses wide.middling: aggregate
+-- uses wide.other: aggregate
+
+SELECT 100.0 * COUNT(crp) / NULLIF(COUNT(*), 0), ROUND(AVG(crp), 1), COALESCE(SUM(los), 0) FROM visits
+-- from visits as visits
+-- persons by pid, shared between owners; at most 1500 rows at 3 owners
+-- cohort 0: all
+-- cohort 1: (crp is not null) is not true
+-- cohort 2: crp is not null
+-- gate 0: cohort 0
+-- gate 1: cohort 2, and outside it 1
+-- value 0: count(*) each in [0, 1], field p, gate 1
+-- value 1: count(*) each in [0, 1], field p, gate 0
+-- value 2: sum(crp) each in [0, 5000], field p, gate 1
+-- value 3: sum(los) each in [-3, 40], field p, gate 0
+-- output 100.0 * COUNT(crp) / NULLIF(COUNT(*), 0) double: ((100 * v0) / nullif(v1, 0))
+-- output ROUND(AVG(crp), 1) double: round(avg(v0, (1/10 v2)), 1)
+-- output COALESCE(SUM(los), 0) integer: coalesce(sum(v1, v3), 0)
+-- uses visits.crp: aggregate
+-- uses visits.los: aggregate
+
+SELECT REGR_SLOPE(crp, los), REGR_COUNT(crp, los), REGR_AVGX(crp, los) FROM visits
+-- from visits as visits
+-- persons by pid, shared between owners; at most 1500 rows at 3 owners
+-- cohort 0: all
+-- cohort 1: (crp is not null) is not true
+-- cohort 2: crp is not null
+-- gate 0: cohort 0
+-- gate 1: cohort 2, and outside it 1
+-- value 0: count(*) each in [0, 1], field p, gate 1
+-- value 1: sum(los) each in [-3, 40], field p, gate 1
+-- value 2: sum(crp) each in [0, 5000], field p, gate 1
+-- value 3: sum(los * los) each in [0, 1600], field p, gate 1
+-- value 4: sum(crp * crp) each in [0, 25000000], field p, gate 1
+-- value 5: sum(crp * los) each in [-15000, 200000], field p, gate 1
+-- output REGR_SLOPE(crp, los) double: regr_slope(v0, v1, (1/10 v2), v3, (1/100 v4), (1/10 v5))
+-- output REGR_COUNT(crp, los) integer: v0
+-- output REGR_AVGX(crp, los) double: avg(v0, v1)
+-- uses visits.crp: aggregate
+-- uses visits.los: aggregate
+
+SELECT a.icu, b.ward, COUNT(*) FROM visits a JOIN visits b ON a.pid = b.pid GROUP BY ALL
+-- from visits as a, visits as b
+-- inner join on a.pid = b.pid
+-- persons by a.pid, shared between owners; at most 750000 rows at 3 owners
+-- key icu: a.icu in [0, 1] and NULL
+-- key ward: b.ward in [0, 2] and NULL
+-- cohort 0: all
+-- gate 0: cohort 0
+-- value 0: count(*) each in [0, 1], field p, gate 0
+-- output icu boolean: k0
+-- output ward text: k1
+-- output COUNT(*) integer: v0
+-- uses visits.icu: group
+-- uses visits.pid: join
+-- uses visits.ward: group
+
+SELECT "ph.ecog", COUNT(*) -- a comment is no part of a plan
+FROM visits /* nor is this */
+GROUP BY "ph.ecog"
+-- from visits as visits
+-- persons by pid, shared between owners; at most 1500 rows at 3 owners
+-- key ph.ecog: ph.ecog in [0, 4] and NULL
+-- cohort 0: all
+-- gate 0: cohort 0
+-- value 0: count(*) each in [0, 1], field p, gate 0
+-- output ph.ecog integer: k0
+-- output COUNT(*) integer: v0
+-- uses visits.ph.ecog: group
