@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mpcd import limits
 from mpcd.errors import Bug
@@ -37,6 +38,7 @@ from mpcd.sharing import Planes, Replicated
 from mpcd.sharing.planes import is_masked, mask_in_place
 
 InputSpec = Spec
+Vector8 = NDArray[np.uint8]
 SEED_BYTES: Final = KEY_BYTES
 
 
@@ -86,11 +88,18 @@ def expand(seed: bytes, item: int, spec: Spec) -> Vector:
         attempt += 1
 
 
-def _last_component(item: InputItem, u: Vector, v: Vector) -> Vector:
-    """x - u - v of one item."""
-    if isinstance(item, BitsInput):
-        return item.planes ^ u ^ v
-    return item.field.sub(item.field.sub(item.vector, u), v)
+def _last_message(specs: Sequence[Spec], vectors: Sequence[Vector], seed_0: bytes, seed_1: bytes) -> Vector8:
+    """seed_1, x_2 of all items, seed_0: the messages of P_1 and P_2 overlap in it."""
+    size = sum(spec.size_bytes for spec in specs)
+    message = np.empty(size + 2 * SEED_BYTES, dtype=np.uint8)
+    message[:SEED_BYTES] = np.frombuffer(seed_1, dtype=np.uint8)
+    message[SEED_BYTES + size :] = np.frombuffer(seed_0, dtype=np.uint8)
+    place = SEED_BYTES
+    for index, (spec, vector) in enumerate(zip(specs, vectors, strict=True)):
+        component = spec.subtract(spec.subtract(vector, expand(seed_0, index, spec)), expand(seed_1, index, spec))
+        message[place : place + spec.size_bytes] = component.reshape(-1).view(np.uint8)
+        place += spec.size_bytes
+    return message
 
 
 def _checked(item: InputItem) -> Spec:
@@ -125,16 +134,9 @@ async def provide(ctx: InputContext, items: Sequence[InputItem]) -> None:
     seed_0, seed_1 = seeds[:SEED_BYTES], seeds[SEED_BYTES:]
     if len(seed_1) != SEED_BYTES:
         raise Bug("the entropy source gave too few bytes")
-    size = sum(spec.size_bytes for spec in specs)
-    message = np.empty(size + 2 * SEED_BYTES, dtype=np.uint8)
-    message[:SEED_BYTES] = np.frombuffer(seed_1, dtype=np.uint8)
-    message[SEED_BYTES + size :] = np.frombuffer(seed_0, dtype=np.uint8)
-    place = SEED_BYTES
-    for index, (item, spec) in enumerate(zip(items, specs, strict=True)):
-        component = _last_component(item, expand(seed_0, index, spec), expand(seed_1, index, spec))
-        message[place : place + spec.size_bytes] = component.reshape(-1).view(np.uint8)
-        place += spec.size_bytes
-    view = message.data
+    vectors = [item.planes if isinstance(item, BitsInput) else item.vector for item in items]
+    view = (await ctx.compute(_last_message, specs, vectors, seed_0, seed_1)).data
+    size = len(view) - 2 * SEED_BYTES
     await ctx.narrow("share").exchange(
         {
             COMPUTE_ROLES[0]: seed_0 + seed_1,
@@ -187,8 +189,11 @@ def _part_sizes(specs: Sequence[InputSpec]) -> tuple[int, int, int]:
 async def _compare_holders(ctx: Context, parts: dict[Role, tuple[memoryview, memoryview]]) -> None:
     """Both holders of every component of every owner hold the same bytes, or abort."""
     after = (ctx.index + 1) % COMPUTE_PARTIES
-    own = [ctx.hash_of(ctx.index, str(owner).encode(), pair[0]) for owner, pair in parts.items()]
-    shared_next = [ctx.hash_of(after, str(owner).encode(), pair[1]) for owner, pair in parts.items()]
+    own, shared_next = [], []
+    for owner, pair in parts.items():
+        name = str(owner).encode()
+        own.append(await ctx.compute(ctx.hash_of, ctx.index, name, pair[0]))
+        shared_next.append(await ctx.compute(ctx.hash_of, after, name, pair[1]))
     size = HASH_BYTES * len(parts)
     received = await ctx.exchange(
         {ctx.previous: b"".join(own), ctx.next: b"".join(shared_next)}, {ctx.previous: size, ctx.next: size}

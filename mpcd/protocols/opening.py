@@ -51,18 +51,23 @@ async def open_all(ctx: Context, x: Replicated | Planes) -> Vector:
     """
     spec = spec_of(x)
     await ctx.verify()
-    ours, hashed = _bytes_of(x.a), _bytes_of(x.b)
+    ours, hashed = _bytes_of(x.a), await _hash_of_second(ctx, x)
     received = await ctx.exchange(
-        {ctx.next: ours, ctx.previous: ctx.hash_of((ctx.index + 1) % COMPUTE_PARTIES, hashed)},
-        {ctx.previous: len(ours), ctx.next: HASH_BYTES},
+        {ctx.next: ours, ctx.previous: hashed}, {ctx.previous: len(ours), ctx.next: HASH_BYTES}
     )
-    return _complete(ctx, x, spec, received[ctx.previous], received[ctx.next])
+    return await _complete(ctx, x, spec, received[ctx.previous], received[ctx.next])
 
 
-def _complete(ctx: Context, x: Replicated | Planes, spec: Spec, value: Buffer, hashed: Buffer) -> Vector:
+async def _hash_of_second(ctx: Context, x: Replicated | Planes) -> bytes:
+    """Of x_{i+1}, which P_{i-1} misses."""
+    return await ctx.compute(ctx.hash_of, (ctx.index + 1) % COMPUTE_PARTIES, _bytes_of(x.b))
+
+
+async def _complete(ctx: Context, x: Replicated | Planes, spec: Spec, value: Buffer, hashed: Buffer) -> Vector:
     """The sum of our components and the missing one, once both its holders agree on it."""
     missing = spec.decode(ctx, ctx.previous, value)
-    ctx.compare(ctx.hash_of((ctx.index + 2) % COMPUTE_PARTIES, value), hashed, _DISAGREE)
+    expected = await ctx.compute(ctx.hash_of, (ctx.index + 2) % COMPUTE_PARTIES, value)
+    ctx.compare(expected, hashed, _DISAGREE)
     return spec.add(spec.add(x.a, x.b), missing)
 
 
@@ -92,16 +97,15 @@ async def open_to(ctx: Context, x: Replicated | Planes, role: Role) -> Vector | 
     spec = spec_of(x)
     await ctx.verify()
     if role.kind != "compute":
-        hashed = ctx.hash_of((ctx.index + 1) % COMPUTE_PARTIES, _bytes_of(x.b))
-        await ctx.exchange({role: b"".join((_bytes_of(x.a), hashed))}, {})
+        await ctx.exchange({role: b"".join((_bytes_of(x.a), await _hash_of_second(ctx, x)))}, {})
         return None
     if role == ctx.role:
         received = await ctx.exchange({}, {ctx.previous: spec.size_bytes, ctx.next: HASH_BYTES})
-        return _complete(ctx, x, spec, received[ctx.previous], received[ctx.next])
+        return await _complete(ctx, x, spec, received[ctx.previous], received[ctx.next])
     if role == ctx.next:
         await ctx.exchange({role: _bytes_of(x.a)}, {})
     else:
-        await ctx.exchange({role: ctx.hash_of((ctx.index + 1) % COMPUTE_PARTIES, _bytes_of(x.b))}, {})
+        await ctx.exchange({role: await _hash_of_second(ctx, x)}, {})
     return None
 
 

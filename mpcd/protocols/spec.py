@@ -33,6 +33,10 @@ class FieldSpec:
         """Sum of two components."""
         return self.field.add(u, v)
 
+    def subtract(self, u: Vector, v: Vector) -> Vector:
+        """Difference of two vectors."""
+        return self.field.sub(u, v)
+
 
 @dataclass(frozen=True, slots=True)
 class BitsSpec:
@@ -52,6 +56,10 @@ class BitsSpec:
 
     def add(self, u: Vector, v: Vector) -> Vector:
         """Sum of two components."""
+        return np.bitwise_xor(u, v)
+
+    def subtract(self, u: Vector, v: Vector) -> Vector:
+        """Difference of two vectors, which for bits is the sum."""
         return np.bitwise_xor(u, v)
 
 
