@@ -12,11 +12,12 @@ most the narrow types leave no such values.
 
 **Cohorts** count rows where a row is a person.  There the complement of a counted condition is not computed: it is the
 cell's count less the condition's.  Elsewhere they count distinct persons.  A hash table of (cell, person) per cohort
-takes seconds for ten million rows; snapshots therefore number their persons densely, and a bitmap per cell
-(`bitstring_agg`) counts them in a fraction of that, as long as the bitmaps fit in memory.
+takes seconds for ten million rows; snapshots therefore number their persons densely, and a bitmap per cell and *class*
+(`bitstring_agg`; one bit is set per row, however many cohorts there are) counts them in a fraction of that, as long as
+the bitmaps fit in memory.
 """
 
-
+# ruff: noqa: S608  every identifier goes through `quoted`, every value through `number`
 
 from __future__ import annotations
 
@@ -250,28 +251,48 @@ class Text:
 
 
 class _Writer:
-    """Writes one statement; see the module's theory of operation."""
+    """Writes one statement; see the module's theory of operation.
+
+    Flat, `SELECT cell, aggregates FROM ... GROUP BY cell`, or in two levels where bitmaps serve several cohorts:
+
+        SELECT cell, SUM(v0), ..., bit_count(bit_or(persons) FILTER (WHERE class & 1 > 0)), ...
+        FROM (SELECT cell, class, aggregates AS v0, ..., bitstring_agg(person) AS persons ... GROUP BY cell, class)
+        GROUP BY cell
+
+    A class is a set of the cohorts' conditions, as a bit each: the rows for which exactly these are TRUE.
+    """
 
     def __init__(self, plan: LogicalPlan, text: Text, tables: Mapping[str, TableRows], threads: int) -> None:
         self._plan = plan
         self._text = text
         self._tables = tables
         self._columns: list[str] = []
+        self._inner: list[str] = []
         self._rows_are_persons = plan.persons is None or plan.persons_unique
         self._persons = 0
         if plan.persons is not None:
             self._persons = tables[plan.sources[plan.persons.source].table].persons
-        bitmaps_bytes = max(plan.cells, 1) * (self._persons // 8 + 16) * len(plan.cohorts) * threads
-        self._bitmaps = bitmaps_bytes <= BITMAP_BYTES_MAX and self._persons <= _BITMAP_PERSONS_MAX
+        conditions = dict.fromkeys(_positive(cohort.condition) for cohort in plan.cohorts)
+        self._conditions = tuple(condition for condition in conditions if condition is not None)
+        classes = 2 ** len(self._conditions)
+        bitmaps_bytes = max(plan.cells, 1) * classes * (self._persons // 8 + 16) * threads
+        self._bitmaps = (
+            not self._rows_are_persons and bitmaps_bytes <= BITMAP_BYTES_MAX and self._persons <= _BITMAP_PERSONS_MAX
+        )
+        self._two_levels = self._bitmaps and classes > 1
 
     def write(self) -> Statement:
         plan = self._plan
-        cohorts = tuple(self._cohort(index) for index in range(len(plan.cohorts)))
+        cohorts = tuple(self._cohort(cohort.condition) for cohort in plan.cohorts)
         values = tuple(map(self._value, plan.values))
         fields = ", ".join(f"{text} AS c{index}" for index, text in enumerate(self._columns, start=1))
-        sql = f"SELECT {self._text.cell(plan.keys)} AS c0, {fields} {self._from()}"
-        if plan.keys:
-            sql += " GROUP BY 1"
+        cell = self._text.cell(plan.keys)
+        if self._two_levels:
+            inner = "".join(f", {text} AS v{index}" for index, text in enumerate(self._inner))
+            rows = f"SELECT {cell} AS c0, {self._class()} AS class, {self._bitmap()} AS persons{inner} {self._from()}"
+            sql = f"SELECT c0, {fields} FROM ({rows} GROUP BY 1, 2) GROUP BY c0"
+        else:
+            sql = f"SELECT {cell} AS c0, {fields} {self._from()}" + (" GROUP BY 1" if plan.keys else "")
         return Statement(sql, 1 + len(self._columns), cohorts, values)
 
     def _add(self, text: str) -> int:
@@ -279,6 +300,14 @@ class _Writer:
         if text not in self._columns:
             self._columns.append(text)
         return 1 + self._columns.index(text)
+
+    def _summed(self, aggregate: str) -> str:
+        """What the outermost SELECT calls a count or sum."""
+        if not self._two_levels:
+            return aggregate
+        if aggregate not in self._inner:
+            self._inner.append(aggregate)
+        return f"SUM(v{self._inner.index(aggregate)})"
 
     def _from(self) -> str:
         text = f"FROM {self._table(0)}"
@@ -290,34 +319,57 @@ class _Writer:
         catalog = self._tables[self._plan.sources[source].table].catalog
         return f"{quoted(catalog)}.main.{quoted(ROWS)} AS s{source}"
 
-    def _cohort(self, index: int) -> Output:
-        condition = self._plan.cohorts[index].condition
-        if self._rows_are_persons:
-            base = self._add("COUNT(*)")
-            if isinstance(condition, IsNotTrue):
-                inside = self._add(f"COUNT(*){self._text.filter(condition.part)}")
-                return Output("complement", inside, base)
-            return Output("counted", self._add(f"COUNT(*){self._text.filter(condition)}"))
-        return Output("counted", self._distinct(condition))
+    def _count(self, condition: Pred | None) -> int:
+        count = self._summed(f"COUNT(*){self._text.filter(condition)}")
+        return self._add(f"TRY_CAST({count} AS BIGINT)" if self._two_levels else count)
+
+    def _cohort(self, condition: Pred | None) -> Output:
+        if not self._rows_are_persons:
+            return Output("counted", self._distinct(condition))
+        if isinstance(condition, IsNotTrue):
+            return Output("complement", self._count(condition.part), self._count(None))
+        return Output("counted", self._count(condition))
 
     def _distinct(self, condition: Pred | None) -> int:
+        if not self._bitmaps:
+            person = self._plan.persons
+            assert person is not None
+            return self._add(f"COUNT(DISTINCT s{person.source}.{quoted(person.name)}){self._text.filter(condition)}")
+        if not self._two_levels:
+            return self._add(f"bit_count({self._bitmap()})")
+        positive = _positive(condition)
+        if positive is None:
+            return self._add("bit_count(bit_or(persons))")
+        sign = "=" if isinstance(condition, IsNotTrue) else ">"
+        bit = 2 ** self._conditions.index(positive)
+        return self._add(f"bit_count(bit_or(persons) FILTER (WHERE class & {bit} {sign} 0))")
+
+    def _bitmap(self) -> str:
         person = self._plan.persons
         assert person is not None
-        if not self._bitmaps:
-            return self._add(f"COUNT(DISTINCT s{person.source}.{quoted(person.name)}){self._text.filter(condition)}")
-        index = f"s{person.source}.{quoted(PERSON_INDEX)}"
-        bitmap = f"bitstring_agg({index}, 0, {max(self._persons - 1, 0)}){self._text.filter(condition)}"
-        return self._add(f"bit_count({bitmap})")
+        return f"bitstring_agg(s{person.source}.{quoted(PERSON_INDEX)}, 0, {max(self._persons - 1, 0)})"
+
+    def _class(self) -> str:
+        bits = (
+            f"CASE WHEN {self._text.predicate(condition)} THEN {2**index} ELSE 0 END"
+            for index, condition in enumerate(self._conditions)
+        )
+        return " + ".join(bits)
 
     def _value(self, value: LocalValue) -> Output:
         if value.kind == "count":
-            return Output("counted", self._add(f"COUNT(*){self._text.filter(value.condition)}"))
-        total = f"SUM({self._text.product(value)}){self._text.filter(value.condition)}"
+            return Output("counted", self._count(value.condition))
+        total = self._summed(f"SUM({self._text.product(value)}){self._text.filter(value.condition)}")
         if value.field == "p":
             return Output("narrow", self._add(f"TRY_CAST({total} AS BIGINT)"))
         low = self._add(f"TRY_CAST({total} % {HALF}::HUGEINT AS BIGINT)")
         high = self._add(f"TRY_CAST({total} // {HALF}::HUGEINT AS BIGINT)")
         return Output("wide", low, high)
+
+
+def _positive(condition: Pred | None) -> Pred | None:
+    """The condition, or the one of which it is the complement."""
+    return condition.part if isinstance(condition, IsNotTrue) else condition
 
 
 def _pairs(join: Join) -> str:
