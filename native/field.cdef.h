@@ -44,6 +44,26 @@ uint64_t field_q_to_int64(int64_t *out, const uint64_t *in, size_t count);
 uint64_t field_q_from_float64(uint64_t *out, const double *in, size_t count, unsigned int fraction_bits);
 void field_q_to_float64(double *out, const uint64_t *in, size_t count, unsigned int fraction_bits);
 
+void field_k_add(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t count);
+void field_k_sub(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t count);
+void field_k_mul(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t count);
+void field_k_scale(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t count);
+void field_k_dot(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t count);
+void field_k_neg(uint64_t *out, const uint64_t *a, size_t count);
+void field_k_sum(uint64_t *out, const uint64_t *a, size_t count);
+void field_k_matmul(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t rows, size_t inner, size_t columns);
+uint64_t field_k_sample(uint64_t *out, const uint64_t *words, size_t count);
+uint64_t field_k_is_canonical(const uint64_t *a, size_t count);
+uint64_t field_k_mul_masked(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1,
+    const uint64_t *k0, const uint64_t *k1, size_t count);
+uint64_t field_k_dot_masked(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1,
+    const uint64_t *k0, const uint64_t *k1, size_t groups, size_t length);
+uint64_t field_k_matmul_masked(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1,
+    const uint64_t *k0, const uint64_t *k1, size_t rows, size_t inner, size_t columns);
+void field_bits_gram_k(uint64_t *out, const uint64_t *alpha, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0,
+    const uint64_t *y1, const uint64_t *z0, const uint64_t *z1, size_t words);
+void field_bits_fold_k(uint64_t *out, const uint64_t *alpha, const uint64_t *weights, const uint64_t *a, size_t words);
+
 void field_bits_xor(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t count);
 void field_bits_and(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t count);
 void field_bits_not(uint64_t *out, const uint64_t *a, size_t count);

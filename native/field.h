@@ -5,6 +5,7 @@
  * table once when the library is loaded and forwards every public function to it.
  *
  * Vectors.  F_p: one word per element, canonical in [0, p).  F_q: two words per element, low limb first, canonical in [0, q).
+ * K = GF(2^64): one word per element, bit i for x^i, every word an element; the verification of ANDs runs over it.
  * GF(2): packed words.  Bit planes: plane j is `words` words and starts at word j * words; bit e % 64 of its word e / 64 is bit j of
  * element e.  `out` may be one of the inputs in the element-wise kernels and must not overlap them in all the others.
  *
@@ -32,9 +33,12 @@ typedef uint64_t field_masked_groups(uint64_t *out, const uint64_t *x0, const ui
                                      const uint64_t *k0, const uint64_t *k1, size_t groups, size_t length);
 typedef uint64_t field_masked_product(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1,
                                       const uint64_t *k0, const uint64_t *k1, size_t rows, size_t inner, size_t columns);
+typedef void field_bits_gram(uint64_t *out, const uint64_t *alpha, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0,
+                             const uint64_t *y1, const uint64_t *z0, const uint64_t *z1, size_t words);
+typedef void field_bits_fold(uint64_t *out, const uint64_t *alpha, const uint64_t *weights, const uint64_t *a, size_t words);
 typedef void field_transpose(uint64_t *out, const uint64_t *in, size_t count, size_t width);
 
-/* The kernels of one prime field. */
+/* The kernels of one field; in K, - is + and no mask is ever replaced. */
 struct field_prime_kernels {
     field_binary *add, *sub, *mul;
     field_unary *neg;
@@ -52,7 +56,11 @@ struct field_prime_kernels {
 /* All kernels of one instruction set. */
 struct field_kernels {
     const char *name;
-    struct field_prime_kernels p, q;
+    struct field_prime_kernels p, q, k;
+    /* Chunk c is byte c of the vectors, c < 8 * words, with a coefficient alpha[c] in K.  Added (XOR) to out[80]:
+     *   out[8 j + k] = sum of alpha[c] (x0_cj & (y0_ck ^ y1_ck) ^ x1_cj & y0_ck), out[64 + j] = sum of alpha[c] z0_cj, out[72 + j] of z1. */
+    field_bits_gram *bits_gram;
+    field_bits_fold *bits_fold;     /* out[c] = alpha[c] * sum of weights[j] over the bits j of byte c; without alpha when that is NULL */
     field_binary *bits_xor, *bits_and;
     field_unary *bits_not;
     field_masked *bits_and_masked;  /* z = x0 & (y0 ^ y1) ^ x1 & y0 ^ k0 ^ k1; returns 0 */
@@ -86,6 +94,16 @@ field_masked_product field_p_matmul_masked, field_q_matmul_masked;
 field_binary field_bits_xor, field_bits_and;
 field_unary field_bits_not;
 field_masked field_bits_and_masked;
+field_binary field_k_add, field_k_sub, field_k_mul, field_k_scale, field_k_dot;
+field_unary field_k_neg, field_k_sum;
+field_product field_k_matmul;
+field_counting field_k_sample;
+field_checking field_k_is_canonical;
+field_masked field_k_mul_masked;
+field_masked_groups field_k_dot_masked;
+field_masked_product field_k_matmul_masked;
+field_bits_gram field_bits_gram_k;
+field_bits_fold field_bits_fold_k;
 field_transpose field_to_planes, field_from_planes;
 
 /* Conversions, portable only.  Signed values are centred: -(m - 1) / 2 ... (m - 1) / 2.  The counts are of values out of range, whose

@@ -161,6 +161,43 @@ static inline u128 q_mul_masked1(u128 x0, u128 x1, u128 y0, u128 y1, const uint6
     return q_reduce(q_fold(s) + q_mask(k0, k1, rejected));               /* at most q + 1 + q - 1 */
 }
 
+/* ----------------------------------------------------------------------------------------- K = GF(2^64), x^64 + x^4 + x^3 + x + 1 */
+
+/* Low 64 bits of the carry-less product.  Four integer products of every fourth bit each leave room for the carries, which the masks
+ * remove (T. Pornin, BearSSL ghash_ctmul64): constant time wherever integer multiplication is. */
+static inline uint64_t k_low(uint64_t a, uint64_t b) {
+    const uint64_t m0 = UINT64_C(0x1111111111111111), m1 = m0 << 1, m2 = m0 << 2, m3 = m0 << 3;
+    uint64_t a0 = a & m0, a1 = a & m1, a2 = a & m2, a3 = a & m3, b0 = b & m0, b1 = b & m1, b2 = b & m2, b3 = b & m3;
+    uint64_t c0 = (a0 * b0) ^ (a1 * b3) ^ (a2 * b2) ^ (a3 * b1), c1 = (a0 * b1) ^ (a1 * b0) ^ (a2 * b3) ^ (a3 * b2);
+    uint64_t c2 = (a0 * b2) ^ (a1 * b1) ^ (a2 * b0) ^ (a3 * b3), c3 = (a0 * b3) ^ (a1 * b2) ^ (a2 * b1) ^ (a3 * b0);
+    return (c0 & m0) | (c1 & m1) | (c2 & m2) | (c3 & m3);
+}
+
+static inline uint64_t k_reverse(uint64_t v) {
+    v = (v >> 1 & UINT64_C(0x5555555555555555)) | (v & UINT64_C(0x5555555555555555)) << 1;
+    v = (v >> 2 & UINT64_C(0x3333333333333333)) | (v & UINT64_C(0x3333333333333333)) << 2;
+    v = (v >> 4 & UINT64_C(0x0F0F0F0F0F0F0F0F)) | (v & UINT64_C(0x0F0F0F0F0F0F0F0F)) << 4;
+    v = (v >> 8 & UINT64_C(0x00FF00FF00FF00FF)) | (v & UINT64_C(0x00FF00FF00FF00FF)) << 8;
+    v = (v >> 16 & UINT64_C(0x0000FFFF0000FFFF)) | (v & UINT64_C(0x0000FFFF0000FFFF)) << 16;
+    return v >> 32 | v << 32;
+}
+
+/* The whole carry-less product; the high half is the low half of the product of the reversed factors, reversed. */
+static inline u128 k_wide(uint64_t a, uint64_t b) {
+    return (u128)(k_reverse(k_low(k_reverse(a), k_reverse(b))) >> 1) << 64 | k_low(a, b);
+}
+
+static inline uint64_t k_reduce(u128 t) {
+    uint64_t high = (uint64_t)(t >> 64), over = high >> 63 ^ high >> 61 ^ high >> 60; /* high * (x^4 + x^3 + x) above bit 63 */
+    high ^= over;
+    return (uint64_t)t ^ high ^ high << 1 ^ high << 3 ^ high << 4;
+}
+
+static inline uint64_t k_mul1(uint64_t a, uint64_t b) { return k_reduce(k_wide(a, b)); }
+
+/* Unreduced x0 (y0 + y1) + x1 y0. */
+static inline u128 k_cross(uint64_t x0, uint64_t x1, uint64_t y0, uint64_t y1) { return k_wide(x0, y0 ^ y1) ^ k_wide(x1, y0); }
+
 /* ----------------------------------------------------------------------------------------- bits */
 
 /* One stage: swap bits `mask << distance` of the upper word of each pair with bits `mask` of the lower one. */

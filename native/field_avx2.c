@@ -165,6 +165,8 @@ const struct field_kernels field_avx2 = {
         .matmul_masked = p_matmul_masked_portable,
     },
     .q = FIELD_Q_PORTABLE,
+    .k = FIELD_K_PORTABLE,
+    .bits_gram = bits_gram_portable, .bits_fold = bits_fold_portable,
     .bits_xor = bits_xor_portable, .bits_and = bits_and_portable, .bits_not = bits_not_portable,
     .bits_and_masked = bits_and_masked_portable, .to_planes = to_planes_avx2, .from_planes = from_planes_avx2,
 };

@@ -100,6 +100,17 @@ int field_force(const char *name) {
 
 PRIME(p)
 PRIME(q)
+PRIME(k)
+
+void field_bits_gram_k(uint64_t *out, const uint64_t *alpha, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0,
+                       const uint64_t *y1, const uint64_t *z0, const uint64_t *z1, size_t words) {
+    kernels()->bits_gram(out, alpha, x0, x1, y0, y1, z0, z1, words);
+}
+
+void field_bits_fold_k(uint64_t *out, const uint64_t *alpha, const uint64_t *weights, const uint64_t *a, size_t words) {
+    kernels()->bits_fold(out, alpha, weights, a, words);
+}
+
 BINARY(field_bits_xor, bits_xor)
 BINARY(field_bits_and, bits_and)
 UNARY(field_bits_not, bits_not)

@@ -241,7 +241,114 @@ uint64_t q_matmul_masked_portable(uint64_t *out, const uint64_t *x0, const uint6
     return rejected;
 }
 
+/* ------------------------------------------------------------------------------------------- K */
+
+void k_mul_portable(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t count) {
+    for (size_t i = 0; i < count; i++) out[i] = k_mul1(a[i], b[i]);
+}
+
+void k_neg_portable(uint64_t *out, const uint64_t *a, size_t count) {
+    for (size_t i = 0; i < count; i++) out[i] = a[i];
+}
+
+void k_scale_portable(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t count) {
+    uint64_t factor = b[0];
+    for (size_t i = 0; i < count; i++) out[i] = k_mul1(a[i], factor);
+}
+
+void k_sum_portable(uint64_t *out, const uint64_t *a, size_t count) {
+    uint64_t total = 0;
+    for (size_t i = 0; i < count; i++) total ^= a[i];
+    out[0] = total;
+}
+
+void k_dot_portable(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t count) {
+    u128 total = 0;
+    for (size_t i = 0; i < count; i++) total ^= k_wide(a[i], b[i]);
+    out[0] = k_reduce(total);
+}
+
+void k_matmul_portable(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t rows, size_t inner, size_t columns) {
+    for (size_t i = 0; i < rows; i++) {
+        for (size_t j = 0; j < columns; j++) {
+            u128 total = 0;
+            for (size_t k = 0; k < inner; k++) total ^= k_wide(a[i * inner + k], b[k * columns + j]);
+            out[i * columns + j] = k_reduce(total);
+        }
+    }
+}
+
+uint64_t k_sample_portable(uint64_t *out, const uint64_t *words, size_t count) {
+    for (size_t i = 0; i < count; i++) out[i] = words[i];
+    return 0;
+}
+
+uint64_t k_is_canonical_portable(const uint64_t *a, size_t count) {
+    (void)a;
+    (void)count;
+    return 1;
+}
+
+uint64_t k_mul_masked_portable(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1,
+                               const uint64_t *k0, const uint64_t *k1, size_t count) {
+    for (size_t i = 0; i < count; i++) out[i] = k_reduce(k_cross(x0[i], x1[i], y0[i], y1[i])) ^ k0[i] ^ k1[i];
+    return 0;
+}
+
+uint64_t k_dot_masked_portable(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1,
+                               const uint64_t *k0, const uint64_t *k1, size_t groups, size_t length) {
+    for (size_t g = 0; g < groups; g++) {
+        u128 total = 0;
+        for (size_t i = g * length; i < (g + 1) * length; i++) total ^= k_cross(x0[i], x1[i], y0[i], y1[i]);
+        out[g] = k_reduce(total) ^ k0[g] ^ k1[g];
+    }
+    return 0;
+}
+
+uint64_t k_matmul_masked_portable(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1,
+                                  const uint64_t *k0, const uint64_t *k1, size_t rows, size_t inner, size_t columns) {
+    for (size_t i = 0; i < rows; i++) {
+        for (size_t j = 0; j < columns; j++) {
+            size_t at = i * columns + j;
+            u128 total = 0;
+            for (size_t k = 0; k < inner; k++) {
+                total ^= k_cross(x0[i * inner + k], x1[i * inner + k], y0[k * columns + j], y1[k * columns + j]);
+            }
+            out[at] = k_reduce(total) ^ k0[at] ^ k1[at];
+        }
+    }
+    return 0;
+}
+
 /* ------------------------------------------------------------------------------------------- bits */
+
+/* Byte c of a vector of words. */
+static inline uint64_t byte_of(const uint64_t *v, size_t c) { return v[c / 8] >> (8 * (c % 8)) & 0xff; }
+
+/* All ones or zero: bit j of `byte`. */
+static inline uint64_t bit_mask(uint64_t byte, unsigned j) { return 0 - (byte >> j & 1); }
+
+void bits_gram_portable(uint64_t *out, const uint64_t *alpha, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0,
+                        const uint64_t *y1, const uint64_t *z0, const uint64_t *z1, size_t words) {
+    for (size_t c = 0; c < 8 * words; c++) {
+        uint64_t xa = byte_of(x0, c), xb = byte_of(x1, c), q = byte_of(y0, c), p = q ^ byte_of(y1, c);
+        uint64_t za = byte_of(z0, c), zb = byte_of(z1, c), a = alpha[c];
+        for (unsigned j = 0; j < 8; j++) {
+            uint64_t row = (p & bit_mask(xa, j)) ^ (q & bit_mask(xb, j));
+            for (unsigned k = 0; k < 8; k++) out[8 * j + k] ^= a & bit_mask(row, k);
+            out[64 + j] ^= a & bit_mask(za, j);
+            out[72 + j] ^= a & bit_mask(zb, j);
+        }
+    }
+}
+
+void bits_fold_portable(uint64_t *out, const uint64_t *alpha, const uint64_t *weights, const uint64_t *a, size_t words) {
+    for (size_t c = 0; c < 8 * words; c++) {
+        uint64_t byte = byte_of(a, c), total = 0;
+        for (unsigned j = 0; j < 8; j++) total ^= weights[j] & bit_mask(byte, j);
+        out[c] = alpha == NULL ? total : k_mul1(total, alpha[c]);
+    }
+}
 
 void bits_xor_portable(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t count) {
     for (size_t i = 0; i < count; i++) out[i] = a[i] ^ b[i];
@@ -287,5 +394,7 @@ const struct field_kernels field_portable = {
     .name = "portable",
     .p = FIELD_P_PORTABLE,
     .q = FIELD_Q_PORTABLE,
+    .k = FIELD_K_PORTABLE,
+    .bits_gram = bits_gram_portable, .bits_fold = bits_fold_portable,
     FIELD_BITS_PORTABLE,
 };

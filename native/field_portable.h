@@ -17,6 +17,16 @@ field_masked_product p_matmul_masked_portable, q_matmul_masked_portable;
 field_binary bits_xor_portable, bits_and_portable;
 field_unary bits_not_portable;
 field_masked bits_and_masked_portable;
+field_binary k_mul_portable, k_scale_portable, k_dot_portable;
+field_unary k_neg_portable, k_sum_portable;
+field_product k_matmul_portable;
+field_counting k_sample_portable;
+field_checking k_is_canonical_portable;
+field_masked k_mul_masked_portable;
+field_masked_groups k_dot_masked_portable;
+field_masked_product k_matmul_masked_portable;
+field_bits_gram bits_gram_portable;
+field_bits_fold bits_fold_portable;
 field_transpose to_planes_portable, from_planes_portable;
 
 /* AVX-512 byte masks did not beat these (streamed planes), so that its table points here. */
@@ -36,6 +46,14 @@ field_transpose to_planes_avx2, from_planes_avx2;
         .sum = q_sum_portable, .dot = q_dot_portable, .matmul = q_matmul_portable, .sample = q_sample_portable,                \
         .is_canonical = q_is_canonical_portable, .mul_masked = q_mul_masked_portable, .dot_masked = q_dot_masked_portable,     \
         .matmul_masked = q_matmul_masked_portable,                                                                             \
+    }
+
+#define FIELD_K_PORTABLE                                                                                                       \
+    {                                                                                                                          \
+        .add = bits_xor_portable, .sub = bits_xor_portable, .mul = k_mul_portable, .neg = k_neg_portable,                      \
+        .scale = k_scale_portable, .sum = k_sum_portable, .dot = k_dot_portable, .matmul = k_matmul_portable,                  \
+        .sample = k_sample_portable, .is_canonical = k_is_canonical_portable, .mul_masked = k_mul_masked_portable,             \
+        .dot_masked = k_dot_masked_portable, .matmul_masked = k_matmul_masked_portable,                                        \
     }
 
 #define FIELD_BITS_PORTABLE                                                                                              \

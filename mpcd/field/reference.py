@@ -304,3 +304,121 @@ def from_planes(planes: Sequence[Sequence[int]], count: int) -> list[int]:
         sum((plane[element // WORD_BITS] >> element % WORD_BITS & 1) << j for j, plane in enumerate(planes))
         for element in range(count)
     ]
+
+
+# -------------------------------------------------------------------------------------------------- GF(2^k)
+
+
+class ReferenceBinary(ReferenceField):
+    """GF(2^degree) in Python integers, one word per element; `binary.K` for degree 64, toy fields for less."""
+
+    def __init__(self, name: str, degree: int, polynomial: int) -> None:
+        """`polynomial`: irreducible, without its leading term."""
+        self.degree = degree
+        self._polynomial = polynomial
+        super().__init__(name, 1 << degree, 1, lambda word: word % (1 << degree))
+
+    def __repr__(self) -> str:
+        return f"GF(2^{self.degree})"
+
+    def from_ints(self, values: Iterable[int]) -> Vector:
+        """Bit patterns, cut to the degree."""
+        return np.array([int(value) % self.modulus for value in values], dtype=np.uint64)
+
+    def _times(self, a: int, b: int) -> int:
+        total = 0
+        for place in reversed(range(self.degree)):
+            total <<= 1
+            if total >> self.degree:
+                total = total ^ self.modulus ^ self._polynomial
+            if b >> place & 1:
+                total ^= a
+        return total
+
+    def add(self, a: Vector, b: Vector) -> Vector:
+        """Element by element."""
+        return self._zip(int.__xor__, a, b)
+
+    sub = add
+
+    def mul(self, a: Vector, b: Vector) -> Vector:
+        """Element by element."""
+        return self._zip(self._times, a, b)
+
+    def neg(self, a: Vector) -> Vector:
+        """Element by element."""
+        return a.copy()
+
+    def scale(self, a: Vector, k: int) -> Vector:
+        """Every element times the public element k."""
+        return self.from_ints(self._times(value, k) for value in self._ints(a))
+
+    def sum(self, a: Vector) -> int:
+        """Sum of all elements."""
+        return _xor(self._ints(a))
+
+    def dot(self, a: Vector, b: Vector) -> int:
+        """Inner product."""
+        return self.sum(self.mul(a, b))
+
+    def matmul(self, a: Vector, b: Vector) -> Vector:
+        """Product of an (n, k) and a (k, m) matrix."""
+        rows, inner, columns = self._sizes(a, b)
+        left, right = self._ints(a), self._ints(b)
+        product = [
+            _xor([self._times(left[i * inner + k], right[k * columns + j]) for k in range(inner)])
+            for i in range(rows)
+            for j in range(columns)
+        ]
+        return self.from_ints(product).reshape(rows, columns)
+
+    def dot_masked(
+        self, x0: Vector, x1: Vector, y0: Vector, y1: Vector, words_k0: Vector, words_k1: Vector, length: int
+    ) -> tuple[Vector, int]:
+        """As `mul_masked`, summed over groups of `length` neighbours; one pair of masks and one result per group."""
+        cross = self._ints(self.add(self.mul(x0, self.add(y0, y1)), self.mul(x1, y0)))
+        sums = [_xor(cross[g : g + length]) for g in range(0, len(cross), length)]
+        masks, _ = self._mask(len(sums), words_k0, words_k1)
+        return self.from_ints(a ^ b for a, b in zip(sums, masks, strict=True)), 0
+
+    def matmul_masked(
+        self, x0: Vector, x1: Vector, y0: Vector, y1: Vector, words_k0: Vector, words_k1: Vector
+    ) -> tuple[Vector, int]:
+        """As `mul_masked` for (n, k) times (k, m) matrices; one pair of masks per element of the result, row-major."""
+        rows, _, columns = self._sizes(x0, y0)
+        left, right = self._ints(self.matmul(x0, y0 ^ y1)), self._ints(self.matmul(x1, y0))
+        mask, _ = self._mask(rows * columns, words_k0, words_k1)
+        product = self.from_ints(a ^ b ^ m for a, b, m in zip(left, right, mask, strict=True))
+        return product.reshape(rows, columns), 0
+
+    def bits_gram(
+        self, alpha: Vector, x0: Vector, x1: Vector, y0: Vector, y1: Vector, z0: Vector, z1: Vector
+    ) -> Vector:
+        """As `binary.BinaryField.bits_gram`."""
+        out = [0] * 80
+        xa, xb, ya, yb, za, zb = (v.reshape(-1).view(np.uint8).tolist() for v in (x0, x1, y0, y1, z0, z1))
+        for c, a in enumerate(self._ints(alpha)):
+            for j in range(8):
+                for k in range(8):
+                    q = ya[c] >> k & 1
+                    out[8 * j + k] ^= a * ((xa[c] >> j & 1 & (q ^ yb[c] >> k & 1)) ^ (xb[c] >> j & 1 & q))
+                out[64 + j] ^= a * (za[c] >> j & 1)
+                out[72 + j] ^= a * (zb[c] >> j & 1)
+        return self.from_ints(out)
+
+    def bits_fold(self, alpha: Vector | None, weights: Vector, a: Vector, out: Vector) -> None:
+        """As `binary.BinaryField.bits_fold`."""
+        factors = self._ints(weights)
+        bytes_ = a.reshape(-1).view(np.uint8).tolist()
+        folded = self.from_ints(_xor([factors[j] for j in range(8) if byte >> j & 1]) for byte in bytes_)
+        out[:] = folded if alpha is None else self.mul(folded, alpha)
+
+
+def _xor(values: Iterable[int]) -> int:
+    total = 0
+    for value in values:
+        total ^= value
+    return total
+
+
+K_REFERENCE: Final = ReferenceBinary("k", 64, 0b11011)
