@@ -14,7 +14,7 @@ import numpy as np
 
 from mpcd.field import Vector
 from mpcd.protocols.context import Context
-from mpcd.protocols.cost import WORD_BYTES, Cost, each, words_for
+from mpcd.protocols.cost import WORD_BYTES, Cost, each_and, words_for
 from mpcd.sharing import Planes
 from mpcd.sharing.planes import mask_in_place
 
@@ -52,7 +52,7 @@ async def and_(ctx: Context, x: Planes, y: Planes) -> Planes:
 def cost_and(width: int, count: int) -> Cost:
     """One round; every plane's words to one other party."""
     words = width * words_for(count)
-    return each(1, words * WORD_BYTES, ands=words)
+    return each_and(1, words * WORD_BYTES, words)
 
 
 async def and_many(ctx: Context, pairs: Sequence[tuple[Planes, Planes]]) -> list[Planes]:

@@ -342,7 +342,7 @@ def compute_context(
     index: int,
     transport: Transport,
     prss: Prss,
-    security: Security = "semi-honest",
+    security: Security = "malicious",
     *,
     session: SessionId,
     parties: Mapping[Role, PartyId] | None = None,
@@ -359,10 +359,19 @@ def compute_context(
         parties: who plays which role, so that faults can name them.
         verifier: proves the batches; by default the one that `security` stands for.
     """
-    verifier = verifier or SemiHonest()
+    if verifier is None:
+        verifier = _verifier(security)
     if verifier.security != security:
-        raise Bug(f"{security} security has no verifier in this version")
+        raise Bug(f"a verifier for {verifier.security} security cannot stand for {security}")
     return Context(_Session(COMPUTE_ROLES[index], transport, session, parties or {}, prss, verifier), "")
+
+
+def _verifier(security: Security) -> Verifier:
+    if security == "semi-honest":
+        return SemiHonest()
+    from mpcd.protocols.verify_batch import Malicious  # noqa: PLC0415  # which speaks through contexts
+
+    return Malicious()
 
 
 def outer_context(

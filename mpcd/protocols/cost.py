@@ -7,13 +7,25 @@ batch verification will be priced by.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from mpcd.field import Field
+from mpcd.protocols.verify import PRODUCTS, Relation
 
 WORD_BYTES: Final = 8
 WORD_BITS: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One relation of the deferred check: public shape alone."""
+
+    field: Field | None
+    """None for ANDs."""
+    relation: Relation
+    products: int
+    """Elements of x; for ANDs bits, whole words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +41,8 @@ class Cost:
     """Field products in the deferred check (an inner product counts its length)."""
     ands: int = 0
     """64-bit words of ANDs in the deferred check."""
+    checks: tuple[Check, ...] = field(default=(), compare=False, repr=False)
+    """The relations of the deferred check in order, from which `verify_batch.cost_checked` computes what it costs."""
 
     def __add__(self, other: Cost) -> Cost:
         a, b = self.compute, other.compute
@@ -38,6 +52,7 @@ class Cost:
             self.input + other.input,
             self.products + other.products,
             self.ands + other.ands,
+            self.checks + other.checks,
         )
 
     def __mul__(self, times: int) -> Cost:
@@ -48,6 +63,7 @@ class Cost:
             self.input * times,
             self.products * times,
             self.ands * times,
+            self.checks * times,
         )
 
     __rmul__ = __mul__
@@ -63,6 +79,19 @@ def field_bytes(field: Field, count: int) -> int:
     return field.element_bytes * count
 
 
-def each(rounds: int, sent: int, products: int = 0, ands: int = 0) -> Cost:
+def each(rounds: int, sent: int, products: int = 0, ands: int = 0, check: Check | None = None) -> Cost:
     """The same bytes from each compute party."""
-    return Cost(rounds, (sent, sent, sent), products=products, ands=ands)
+    checks = () if check is None else (check,)
+    return Cost(rounds, (sent, sent, sent), products=products, ands=ands, checks=checks)
+
+
+def each_product(
+    rounds: int, sent: int, over: Field, products: int, relation: Relation = PRODUCTS, elements: int = 0
+) -> Cost:
+    """As `each`, with one relation of products for the check; `elements` of x when they differ from the products."""
+    return each(rounds, sent, products=products, check=Check(over, relation, elements or products))
+
+
+def each_and(rounds: int, sent: int, words: int) -> Cost:
+    """As `each`, with one vector of ANDs for the check."""
+    return each(rounds, sent, ands=words, check=Check(None, PRODUCTS, words * WORD_BITS))

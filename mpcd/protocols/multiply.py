@@ -12,7 +12,7 @@ from __future__ import annotations
 from mpcd import limits
 from mpcd.field import Field, Vector
 from mpcd.protocols.context import Context, MaskedKernel
-from mpcd.protocols.cost import Cost, each, field_bytes
+from mpcd.protocols.cost import Cost, each_product, field_bytes
 from mpcd.protocols.verify import PRODUCTS, InnerProducts, MatrixProduct
 from mpcd.sharing import Replicated
 
@@ -54,7 +54,7 @@ async def mul(ctx: Context, x: Replicated, y: Replicated) -> Replicated:
 
 def cost_mul(field: Field, count: int) -> Cost:
     """One round; every party sends its summand to one other."""
-    return each(1, field_bytes(field, count), products=count)
+    return each_product(1, field_bytes(field, count), field, count)
 
 
 async def inner_product(ctx: Context, x: Replicated, y: Replicated, length: int) -> Replicated:
@@ -92,7 +92,7 @@ async def inner_product(ctx: Context, x: Replicated, y: Replicated, length: int)
 
 def cost_inner_product(field: Field, groups: int, length: int) -> Cost:
     """One round; one element per group, but `length` products each for the verifier."""
-    return each(1, field_bytes(field, groups), products=groups * length)
+    return each_product(1, field_bytes(field, groups), field, groups * length, InnerProducts(length))
 
 
 async def matrix_product(ctx: Context, x: Replicated, y: Replicated, shape: tuple[int, int, int]) -> Replicated:
@@ -135,7 +135,9 @@ async def matrix_product(ctx: Context, x: Replicated, y: Replicated, shape: tupl
 def cost_matrix_product(field: Field, shape: tuple[int, int, int]) -> Cost:
     """One round; one element per element of the product."""
     rows, inner, columns = shape
-    return each(1, field_bytes(field, rows * columns), products=rows * inner * columns)
+    return each_product(
+        1, field_bytes(field, rows * columns), field, rows * inner * columns, MatrixProduct(*shape), rows * inner
+    )
 
 
 async def _product(

@@ -27,7 +27,7 @@ from mpcd.ids import COMPUTE_PARTIES, COMPUTE_ROLES, PartyId, Role, SessionId
 from mpcd.protocols.context import Context, InputContext, OuterContext, compute_context, input_context, outer_context
 from mpcd.protocols.cost import Cost
 from mpcd.protocols.prss import KEY_BYTES, Prss, Stream
-from mpcd.protocols.verify import SemiHonest
+from mpcd.protocols.verify import Counting, SemiHonest
 from mpcd.sharing import Planes, Replicated
 from mpcd.sharing.planes import mask_in_place
 from mpcd.testing.adversary import Tamper
@@ -104,13 +104,13 @@ class World:
         seed: int,
         field: Field = FP,
         prss: Callable[[int], Prss] | None = None,
-        verifier: Callable[[], SemiHonest] = SemiHonest,
+        verifier: Callable[[], Counting] = SemiHonest,
     ) -> None:
         self.seed = seed
         self.field = field
         self.lockstep = Lockstep()
         """The last session's driver: transcript, rounds, bytes."""
-        self.deferred: list[SemiHonest] = []
+        self.deferred: list[Counting] = []
         """The last session's verifiers: what was recorded and never verified."""
         self.errors: dict[Role, MpcdError] = {}
         """The last session's errors, by role; of the corrupt party too."""
@@ -217,7 +217,9 @@ class World:
             transport = driver.transport(role)
             verifier = self._verifier()
             self.deferred.append(verifier)
-            ctx = compute_context(index, transport, prss, session=session, parties=parties, verifier=verifier)
+            ctx = compute_context(
+                index, transport, prss, verifier.security, session=session, parties=parties, verifier=verifier
+            )
             driver.add(transport, compute(ctx))
         for index, program in (inputs or {}).items():
             transport = driver.transport(Role("input", index))

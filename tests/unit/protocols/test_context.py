@@ -14,6 +14,7 @@ from mpcd.ids import COMPUTE_ROLES, PartyId, Role, SessionId, Step
 from mpcd.protocols.context import Context, compute_context, input_context, outer_context
 from mpcd.protocols.multiply import mul
 from mpcd.protocols.prss import Prss
+from mpcd.protocols.verify import SemiHonest
 from mpcd.sharing import Replicated
 
 T = TypeVar("T")
@@ -177,8 +178,11 @@ def test_hashes_bind_session_step_component_and_lengths() -> None:
 
 
 def test_only_known_security_and_whole_session_ids() -> None:
-    with pytest.raises(Bug, match="no verifier"):
-        compute_context(0, Scripted(), Prss(bytes(32), bytes(32)), "malicious", session=SESSION)
+    prss = Prss(bytes(32), bytes(32))
+    with pytest.raises(Bug, match="cannot stand for"):
+        compute_context(0, Scripted(), prss, session=SESSION, verifier=SemiHonest())
+    assert compute_context(0, Scripted(), prss, session=SESSION).security == "malicious"
+    assert compute_context(0, Scripted(), prss, "semi-honest", session=SESSION).security == "semi-honest"
     with pytest.raises(Bug, match="32 bytes"):
         compute_context(0, Scripted(), Prss(bytes(32), bytes(32)), session=SessionId(b"short"))
     assert context(Scripted()).security == "semi-honest"
