@@ -79,7 +79,7 @@ class NodeInfo:
     roster_version: int
     roster_hash: bytes
     security: str
-    """Today always `semi-honest`; see README."""
+    """What sessions have here unless every owner allows less; a result says which it had."""
     state: Literal["starting", "running", "draining"] = "running"
     features: tuple[str, ...] = ("sql", "explain", "watch")
 

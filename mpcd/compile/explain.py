@@ -14,6 +14,7 @@ from mpcd.compile.physical import PhysicalPlan
 from mpcd.ids import PartyId
 from mpcd.plan import ir
 from mpcd.plan.nodes import Expr, Pred
+from mpcd.protocols.verify_batch import ERROR_BITS
 from mpcd.roster.model import Column, Roster
 
 _OPERATORS: Final[Mapping[type, str]] = {
@@ -135,6 +136,15 @@ def rules(plan: PhysicalPlan, rules_of: Mapping[str, PartyId]) -> list[str]:
         + ("hidden like a small count" if numbers.zeros_are_disclosive else "shown")
         + whose("zeros_are_disclosive"),
     ]
+    if plan.security == "malicious":
+        lines.append(
+            "security: malicious with abort; every product is proved before anything opens"
+            f"{whose('security')}, error below 2^-{ERROR_BITS}"
+        )
+    else:
+        lines.append(
+            "security: semi-honest, as every owner allows it: nothing proves that products are right"
+        )
     missing = numbers.not_enforced()
     if missing:
         lines.append(

@@ -21,7 +21,7 @@ from mpcd.plan.ir import LogicalPlan
 
 PLAN_VERSION: Final = 1
 HASH_DOMAIN: Final = "plan"
-Security = Literal["semi-honest"]
+Security = Literal["malicious", "semi-honest"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class PhysicalPlan:
     compute: tuple[PartyId, PartyId, PartyId]
     data_versions: Mapping[PartyId, Mapping[str, str]]
     """Data version by owner and table."""
-    security: Security = "semi-honest"
+    security: Security = "malicious"
+    """Semi-honest only if every owner's policy allows it."""
 
     def to_value(self) -> dict[str, object]:
         """The canonical map whose digest is the plan hash."""

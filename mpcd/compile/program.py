@@ -11,8 +11,8 @@ Theory of operation.  Who holds what:
     2. pooled values are sums of shares, free;
     3. the gate turns counts into one keep bit and one status per gate and cell (`release.gate`);
     4. the keep bits become field elements, one product per value and cell hides what is not kept (rule 10);
-    5. after `verify` the party's own shares of every status and every product are the payload that it seals to the
-    analyst.
+    5. after one `verify` of all this the party's own shares of every status and every product are the payload that it
+    seals to the analyst.
 
 Cells are never dropped and the payload's size is a function of the plan alone.
 
@@ -39,6 +39,7 @@ from mpcd.protocols.context import Context, InputContext
 from mpcd.protocols.cost import Cost
 from mpcd.protocols.inputs import BitsInput, FieldInput
 from mpcd.protocols.spec import BitsSpec, FieldSpec
+from mpcd.protocols.verify_batch import cost_checked
 from mpcd.release import gate
 from mpcd.release.gate import GateRules
 from mpcd.sharing import Planes, Replicated
@@ -135,13 +136,14 @@ class Program:
         counts = [self._cohorts(given[owner][0]) for owner in owners]
         decisions = await gate.decide(ctx.narrow("gate"), self._rules, self._plan.logical.gates, counts)
         keeps = [decision.keep for decision in decisions]
-        values: dict[int, tuple[bytes, bytes]] = {}
+        products: dict[int, Replicated] = {}
         place = 1
         for field in FIELDS:
             if self._values[field.name]:
                 pooled = _pool([given[owner][place] for owner in owners])
-                values |= await self._gated(ctx.narrow(f"values-{field.name}"), field, pooled, keeps)
+                products |= await self._gated(ctx.narrow(f"values-{field.name}"), field, pooled, keeps)
                 place += 1
+        values = {index: await opening.output_shares(ctx, product) for index, product in products.items()}
         statuses = []
         for decision in decisions:
             planes = [decision.status.plane(weight) for weight in range(gate.STATUS_PLANES)]
@@ -156,7 +158,7 @@ class Program:
     # ------------------------------------------------------------------------------------------ what it costs
 
     def cost(self) -> Cost:
-        """Exact rounds and bytes of all roles, from the owners' messages to the payload."""
+        """Exact rounds and bytes of all roles, from the owners' messages to the payload, verification included."""
         logical = self._plan.logical
         total = inputs.cost(self._owners, self._specs)
         total += gate.cost(
@@ -168,7 +170,7 @@ class Program:
                 gates = len({logical.values[place].gate for place in places})
                 total += convert.cost_bit_to_field(field, (gates - 1) * self._words * 64 + self._cells)
                 total += select.cost_select(field, len(places) * self._cells)
-        return total
+        return cost_checked(total) if self._plan.security == "malicious" else total
 
     # ------------------------------------------------------------------------------------------ details
 
@@ -178,8 +180,8 @@ class Program:
 
     async def _gated(
         self, ctx: Context, field: Field, pooled: Replicated, keeps: Sequence[Planes]
-    ) -> dict[int, tuple[bytes, bytes]]:
-        """keep * value for every value of one field, as this party's output shares by value index."""
+    ) -> dict[int, Replicated]:
+        """keep * value for every value of one field, by value index."""
         places = self._values[field.name]
         gates = sorted({self._plan.logical.values[place].gate for place in places})
         flags = await convert.bit_to_field(ctx.narrow("keep"), Planes.stack([keeps[g] for g in gates]), field)
@@ -188,7 +190,7 @@ class Program:
         wanted = Replicated.concatenate([by_gate[self._plan.logical.values[place].gate] for place in places])
         products = await select.select(ctx.narrow("select"), wanted, pooled)
         pieces = products.split([self._cells] * len(places))
-        return {place: await opening.output_shares(ctx, piece) for place, piece in zip(places, pieces, strict=True)}
+        return dict(zip(places, pieces, strict=True))
 
 
 def _vector(field: Field, values: Sequence[int] | Integers) -> Vector:

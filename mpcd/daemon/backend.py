@@ -33,7 +33,8 @@ from mpcd.sources.tables import TableSource
 if TYPE_CHECKING:
     from mpcd.daemon.node import Node
 
-SECURITY: Final = "semi-honest"
+SECURITY: Final = "malicious"
+"""What sessions have unless every owner's policy accepts less."""
 
 
 class NodeBackend:

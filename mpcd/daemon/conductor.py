@@ -41,6 +41,7 @@ from mpcd.errors import (
     SessionFault,
 )
 from mpcd.governance.disclosure import DisclosureRules, strictest
+from mpcd.governance.policy import Security, strongest
 from mpcd.identity import SigningKey
 from mpcd.identity.release import ReleaseEnvelope
 from mpcd.identity.request import SignedRequest
@@ -56,6 +57,8 @@ from mpcd.session.lifecycle import TERMINAL, Effect, Event, State, advance
 from mpcd.session.ports import EnginePort, Journal, Links, Network, PlannerPort
 
 Message = dict[str, object]
+_SECURITY: Final = "security"
+"""Beside the disclosure rules in an answer: the weakest security that the owner accepts."""
 
 
 NOT_HERE: Final = frozenset({Effect.ASK_APPROVERS, Effect.ANSWER_AGAIN, Effect.ASK_PEERS})
@@ -67,6 +70,10 @@ class Owner(Protocol):
 
     def refusals(self, request: SignedRequest, plan: LogicalPlan) -> tuple[Refusal, ...]:
         """Every reason why this owner does not allow the request; empty where it does."""
+        ...
+
+    def security(self) -> Security:
+        """The weakest security that this owner accepts."""
         ...
 
     def rules(self) -> DisclosureRules:
@@ -308,7 +315,7 @@ class Conductor:
             verdict="refuse" if refusals else "agree",
             refusals=refusals,
             plan_sections=agreement.sections(cast("Mapping[str, object]", plan.to_value())),
-            rules=dict(self._shell.owner.rules().to_value()),
+            rules={**self._shell.owner.rules().to_value(), _SECURITY: self._shell.owner.security()},
             data_versions=versions,
             **common,  # type: ignore[arg-type]
         )
@@ -324,14 +331,19 @@ class Conductor:
                 agreement.check_verdicts(answers)
             agreement.check_alike(answers)
             owners = [answer for answer in answers if answer.party in plan.owners]
-            asked = [(a.party, DisclosureRules.from_value(cast("canonical.Value", a.rules))) for a in owners]
-            rules, whose = strictest(asked)
+            demanded = [(a.party, dict(a.rules or {})) for a in owners]
+            security, whose_security = strongest([(party, asked.pop(_SECURITY, None)) for party, asked in demanded])
+            rules, whose = strictest(
+                [(party, DisclosureRules.from_value(cast("canonical.Value", asked))) for party, asked in demanded]
+            )
+            whose[_SECURITY] = whose_security
             physical = PhysicalPlan(
                 logical=plan,
                 rules=rules,
                 owners=tuple(answer.party for answer in owners),
                 compute=self._compute_parties(),
                 data_versions={answer.party: dict(answer.data_versions or {}) for answer in owners},
+                security=security,
             )
             Program(physical)  # refuses what it cannot do, at every party alike
         except ValueError as error:

@@ -36,7 +36,7 @@ from mpcd.daemon.sessions import Sessions, Settings
 from mpcd.errors import ConfigurationInvalid, DataInvalid, EngineFailed, MpcdError, Refusal
 from mpcd.governance import entries
 from mpcd.governance.disclosure import DisclosureRules
-from mpcd.governance.policy import PlanFacts, Policy, decide
+from mpcd.governance.policy import PlanFacts, Policy, Security, decide
 from mpcd.identity import ChannelKey, SigningKey
 from mpcd.identity.keys import ChannelPublicKey
 from mpcd.identity.request import SignedRequest
@@ -52,7 +52,8 @@ from mpcd.sources.snapshot import DataSet
 from mpcd.store.store import Store
 from mpcd.wire.control import Message
 
-SECURITY: Final = "semi-honest"
+SECURITY: Final = "malicious"
+"""What sessions have unless every owner's policy accepts less."""
 
 
 class LivePolicy:
@@ -93,6 +94,10 @@ class LivePolicy:
     def rules(self) -> DisclosureRules:
         """See `sessions.Owner`."""
         return self.policy.disclosure
+
+    def security(self) -> Security:
+        """See `sessions.Owner`."""
+        return self.policy.security
 
 
 class RosterPlanner:

@@ -1,8 +1,9 @@
 """K = GF(2^64) on the native kernels: the field over which ANDs are verified (layer 1, no I/O).
 
-Polynomials over GF(2) modulo x^64 + x^4 + x^3 + x + 1, one word per element, bit i for x^i.  A bit is the element 0 or 1, so that
-a XOR sharing of bits is a sharing over K as it stands.  `Field` is kept: addition is XOR, every word is canonical and no
-mask is ever replaced.  The integers of `from_ints` and `to_ints` are bit patterns; there are no others.
+Polynomials over GF(2) modulo x^64 + x^4 + x^3 + x + 1, one word per element, bit i for x^i.  A bit is the element 0 or
+1, so that a XOR sharing of bits is a sharing over K as it stands.  `Field` is kept: addition is XOR, every word is
+canonical and no mask is ever replaced.  The integers of `from_ints` and `to_ints` are bit patterns; there are no
+others.
 """
 
 from __future__ import annotations
@@ -31,23 +32,23 @@ class BinaryField(MersenneField):
         """The number of elements; bit patterns lie below it."""
         return 1 << self.bits
 
-    def to_signed(self, v: Vector) -> NoReturn:
+    def to_signed(self, v: Vector) -> NoReturn:  # noqa: ARG002  # none of these has a meaning here
         """No signs here."""
         raise TypeError("elements of GF(2^64) are no integers")
 
-    def from_int64(self, a: NDArray[np.int64]) -> NoReturn:
+    def from_int64(self, a: NDArray[np.int64]) -> NoReturn:  # noqa: ARG002
         """No integers here."""
         raise TypeError("elements of GF(2^64) are no integers")
 
-    def to_int64(self, v: Vector) -> NoReturn:
+    def to_int64(self, v: Vector) -> NoReturn:  # noqa: ARG002
         """No integers here."""
         raise TypeError("elements of GF(2^64) are no integers")
 
-    def from_float64(self, a: NDArray[np.float64], fraction_bits: int) -> NoReturn:
+    def from_float64(self, a: NDArray[np.float64], fraction_bits: int) -> NoReturn:  # noqa: ARG002
         """No fractions here."""
         raise TypeError("elements of GF(2^64) are no fractions")
 
-    def to_float64(self, v: Vector, fraction_bits: int) -> NoReturn:
+    def to_float64(self, v: Vector, fraction_bits: int) -> NoReturn:  # noqa: ARG002
         """No fractions here."""
         raise TypeError("elements of GF(2^64) are no fractions")
 

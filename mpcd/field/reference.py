@@ -306,7 +306,6 @@ def from_planes(planes: Sequence[Sequence[int]], count: int) -> list[int]:
     ]
 
 
-# -------------------------------------------------------------------------------------------------- GF(2^k)
 
 
 class ReferenceBinary(ReferenceField):

@@ -28,7 +28,7 @@ of a table that is not there.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, Self, cast, get_args
 
@@ -210,6 +210,23 @@ def decide(policy: Policy, facts: PlanFacts, party: PartyId) -> tuple[Refusal, .
             refusals.extend(_purpose_refusals(table, facts.purpose, party))
         refusals.extend(_use_refusals(table, by_table[table_name], party))
     return tuple(refusals)
+
+
+def strongest(demands: Sequence[tuple[PartyId, object]]) -> tuple[Security, PartyId]:
+    """The security of a session: semi-honest only if every owner's policy says so; and whose demand that was.
+
+    Args:
+        demands: what each participating owner accepts at least, as told; at least one.
+
+    Raises:
+        ValueError: a demand is no security level.
+    """
+    assert demands
+    ranks = {level: rank for rank, level in enumerate(SECURITY_LEVELS)}
+    if any(level not in ranks for _, level in demands):
+        raise ValueError("an owner demands a security that does not exist")
+    party, level = min(sorted(demands, key=lambda pair: pair[0]), key=lambda pair: ranks[cast("Security", pair[1])])
+    return cast("Security", level), party
 
 
 def visible_tables(policy: Policy, analyst: VerifyKey) -> dict[str, dict[str, tuple[Verb, ...]]]:

@@ -1,6 +1,7 @@
 """One field's part of a batch: the local algebra of de-linearising and compressing (no messages here).
 
-A *claim* is about vectors X, Y of shared elements and a shared total T: sum of X_c Y_c = T.  It begins as recorded relations,
+A *claim* is about vectors X, Y of shared elements and a shared total T: sum of X_c Y_c = T.  It begins as recorded
+relations,
 
     products      z_e = x_e y_e                      coefficient of gate (c, j) is alpha_c beta^j
     inner         z_g = sum of x y over group g      every product of the group has coefficient alpha_g
@@ -123,14 +124,14 @@ class Segment(Protocol):
     chunks: int
 
     def gram(self, first: int) -> Vector:
-        """first * (first + 2) sums as `field.binary` orders them, alpha applied, beta not; the diagonal is arbitrary."""
+        """first * (first + 2) sums as `field.binary` orders them, alpha applied, beta not; any diagonal."""
 
     def fold(self, weights_x: Vector, weights_y: Vector, x: Pair, y: Pair) -> None:
         """Write the folded vectors, alpha applied."""
 
 
 class _Blocks:
-    """Vectors in chunks that lie across: chunk c is element c of each of L consecutive blocks, the last ones maybe short."""
+    """Chunks that lie across: chunk c is element c of each of L consecutive blocks, the last ones maybe short."""
 
     def __init__(self, field: Field, x: Pair, y: Pair, chunk: int) -> None:
         self.field = field

@@ -3,27 +3,28 @@
 A coin is a 32-byte seed r = r_0 + r_1 + r_2 (XOR) whose component r_j is drawn from the PRSS key k_j; P_i holds r_i and
 r_{i+1} from the start and misses r_{i-1}.  Two rounds:
 
-    barrier:   every P_i tells both others that it has received every message of the session that was due before this step;
-    release:   having heard that from both others, P_i sends r_i to P_{i+1}.
+    barrier:   every P_i tells both others that it has received every message of the session that was due before this
+    step; release:   having heard that from both others, P_i sends r_i to P_{i+1}.
 
-What is shown.  Let P_i be corrupt.  It misses r_{i-1}, whose holders P_{i-1} and P_{i+1} are honest and give it to nobody
-but by the rule above: P_{i+1} never sends it, P_{i-1} sends it to P_i once.  At that moment P_{i-1} has itself received all
-that P_i owed it, and P_{i+1} has said the same of itself: it runs its program in order, so that whoever speaks at the
-barrier has awaited every message before it.  Hence every message of P_i to an honest party before the barrier was fixed
-when r was still uniform given all that P_i had seen.  (If P_{i+1} sent the component, a rushing P_i would learn r before
-its own message to P_{i-1} is fixed.)  What P_i itself says at a barrier is of no importance.
+What is shown.  Let P_i be corrupt.  It misses r_{i-1}, whose holders P_{i-1} and P_{i+1} are honest and give it to
+nobody but by the rule above: P_{i+1} never sends it, P_{i-1} sends it to P_i once.  At that moment P_{i-1} has itself
+received all that P_i owed it, and P_{i+1} has said the same of itself: it runs its program in order, so that whoever
+speaks at the barrier has awaited every message before it.  Hence every message of P_i to an honest party before the
+barrier was fixed when r was still uniform given all that P_i had seen.  (If P_{i+1} sent the component, a rushing P_i
+would learn r before its own message to P_{i-1} is fixed.)  What P_i itself says at a barrier is of no importance.
 
-A message to the *previous* party may travel with the barrier, or, when it is the only message since the last coin, take the
-barrier's place: its one receiver P_{i-1} is the very party that then releases P_i's missing component (`toss` after the
-levels of `verify_batch`, whose messages all go to the previous party).
+A message to the *previous* party may travel with the barrier, or, when it is the only message since the last coin,
+take the barrier's place: its one receiver P_{i-1} is the very party that then releases P_i's missing component
+(`toss` after the levels of `verify_batch`, whose messages all go to the previous party).
 
-A corrupt P_i knows r_i and may send P_{i+1} a wrong one, so that the honest parties hold different coins, and it may do so late,
-knowing later coins.  Therefore `compare`: each sends a hash of all coins so far to both others before anything opens
-that depends on them; the honest two compare theirs, and unequal coins abort.  Until then all that leaves an honest
-party is masked, whatever coin it went by.  Given equal coins, each is the right one: P_{i-1} has r from the honest P_{i+1}.
+A corrupt P_i knows r_i and may send P_{i+1} a wrong one, so that the honest parties hold different coins, and it may
+do so late, knowing later coins.  Therefore `compare`: each sends a hash of all coins so far to both others before
+anything opens that depends on them; the honest two compare theirs, and unequal coins abort.  Until then all that
+leaves an honest party is masked, whatever coin it went by.  Given equal coins, each is the right one: P_{i-1} has r
+from the honest P_{i+1}.
 
-No Fiat-Shamir: a hash of messages is a coin that a cheater can toss alone, again and again.  Seeds have 256 bits: with a
-seed as short as a field element the errors orthogonal to its expansion would pass unnoticed.
+No Fiat-Shamir: a hash of messages is a coin that a cheater can toss alone, again and again.  Seeds have 256 bits: with
+a seed as short as a field element the errors orthogonal to its expansion would pass unnoticed.
 """
 
 from __future__ import annotations

@@ -1,45 +1,49 @@
 """Batch verification: every product and every AND of a session is proved before anything opens.
 
-Theory of operation.  One of three parties is corrupt and rushing.  Whatever it sent in a multiplication, the honest two hold a
-consistent sharing of z = xy + d with d its choice, known to it.  A batch of recorded relations is proved thus, the
-claims over F_p, F_q and K = GF(2^64) (for ANDs) in the same rounds:
+Theory of operation.  One of three parties is corrupt and rushing.  Whatever it sent in a multiplication, the honest two
+hold a consistent sharing of z = xy + d with d its choice, known to it.  A batch of recorded relations is proved thus,
+the claims over F_p, F_q and K = GF(2^64) (for ANDs) in the same rounds:
 
     gate       [a], [b] from PRSS, uniform in the claim's field; [c] = [a][b] is a relation like all the others
     barrier    1 round: our summand of c to the previous party, acknowledgements to both
     coin       1 round: coefficients; each claim is now "sum of X_c Y_c = T"
     level      2 rounds each: masked summands of the coefficients of G to the previous party; a coin; fold
     compare    1 round: hashes of all coins to both others, before anything opens
-    open       1 round: X, Y, T of every claim, one component from one holder and a hash from the other; X Y = T or abort
+    open       1 round: X, Y, T of every claim, one component from one holder and a hash from the other; X Y = T or
+    abort
 
-Why it is sound.  Fix the corrupt P_i.  By `coin`, all z and c that it sent were fixed when the first coin was uniform to it.
+Why it is sound.  Fix the corrupt P_i.  By `coin`, all z and c that it sent were fixed when the first coin was uniform
+to it.
 
-- If some relation is wrong, the combined error e = sum of coefficients times errors is zero with probability at most L_1/|F|:
-  in a wrong chunk the polynomial sum of d_cj beta^j of degree L_1 - 1 vanishes with probability (L_1 - 1)/|F|, otherwise its
-  uniform alpha_c makes e uniform.  An inner product has its own uniform alpha; a matrix product's error E gives u^T E v, zero with
-  probability at most 2/|F|.  Coefficients are independent expansions of a 256-bit coin, so there are no powers whose
-  degree would grow with the batch.
-- A level with e != 0 fixes, before its coin, what the honest hold as G: the true polynomial plus E(t), where P_i chose all
-  coefficients of E but the middle one, and that one is e (it was defined to be T).  So E != 0 has at most 2L - 2 roots, and
-  the next e = E(r) is zero with probability at most (2L - 2)/(|F| - 1), r being uniform without 0.
+- If some relation is wrong, the combined error e = sum of coefficients times errors is zero with probability at most
+  L_1/|F|: in a wrong chunk the polynomial sum of d_cj beta^j of degree L_1 - 1 vanishes with probability (L_1 -
+  1)/|F|, otherwise its uniform alpha_c makes e uniform.  An inner product has its own uniform alpha; a matrix
+  product's error E gives u^T E v, zero with probability at most 2/|F|.  Coefficients are independent expansions of a
+  256-bit coin, so there are no powers whose degree would grow with the batch.
+- A level with e != 0 fixes, before its coin, what the honest hold as G: the true polynomial plus E(t), where P_i
+  chose all coefficients of E but the middle one, and that one is e (it was defined to be T).  So E != 0 has at most 2L
+  - 2 roots, and the next e = E(r) is zero with probability at most (2L - 2)/(|F| - 1), r being uniform without 0.
 - The last claim is one product: the honest open X, Y and T = X Y + e, and abort unless e = 0.
 
-Sum: (L_1 + sum of (2L - 2)) / (|F| - 1): `soundness`, below 2^-53 for every batch within the limits.  One try: failure ends the
-session and burns its randomness.
+Sum: (L_1 + sum of (2L - 2)) / (|F| - 1): `soundness`, below 2^-53 for every batch within the limits.  One try: failure
+ends the session and burns its randomness.
 
 Why nothing leaks.  Before the opening all messages of the check are masked by PRSS or are coins.  X and Y contain a
-and b, uniform and unknown to P_i, times coefficients that are never zero (`coin.unit`), so they are uniform and independent of
-everything; T is X Y + e with e known to P_i.  Hence also *whether* the check fails is known to P_i beforehand: failing
-is not selective.  The mask gate is in the batch from the start; were its c sent later, a cheater that tracks e would
-send c - e.
+and b, uniform and unknown to P_i, times coefficients that are never zero (`coin.unit`), so they are uniform and
+independent of everything; T is X Y + e with e known to P_i.  Hence also *whether* the check fails is known to P_i
+beforehand: failing is not selective.  The mask gate is in the batch from the start; were its c sent later, a cheater
+that tracks e would send c - e.
 
 A coin that differs between the honest two, or a wrong component in the opening, aborts by the comparisons, before use.
 
 Memory: records keep references to shares that exist anyway; a batch is proved as soon as it has
 `limits.VERIFY_PRODUCTS_MAX` products or `limits.VERIFY_AND_WORDS_MAX` words of ANDs, at the same record at all parties.
 
-Source: Goyal, Song 2020 (ia.cr/2020/134) and Boneh, Boyle, Corrigan-Gibbs, Gilboa, Ishai 2019 (ia.cr/2019/188): de-linearise,
+Source: Goyal, Song 2020 (ia.cr/2020/134) and Boneh, Boyle, Corrigan-Gibbs, Gilboa, Ishai 2019 (ia.cr/2019/188):
+de-linearise,
     then compress.  Rejected: Fiat-Shamir (statement binding, offline grinding), powers of one coefficient (soundness
-    m/|F|), a lift of ANDs to F_p (seven times the work), proofs per prover (four times the work; they would name the cheater).
+    m/|F|), a lift of ANDs to F_p (seven times the work), proofs per prover (four times the work; they would name the
+    cheater).
 """
 
 from __future__ import annotations
@@ -62,7 +66,9 @@ from mpcd.protocols.cost import Check, Cost, each, field_bytes
 from mpcd.protocols.verify import PRODUCTS, Counting, MatrixProduct, Relation, Security
 from mpcd.sharing import Planes, Replicated
 
-_OPENED: Final = 3
+ERROR_BITS: Final = 53
+"""A session in which some product is wrong opens anything with a probability below 2^-ERROR_BITS: its first wrong
+batch must pass, and every batch has `soundness` below that.""" _OPENED: Final = 3
 """X, Y and T."""
 
 
@@ -279,7 +285,7 @@ def _plans(checks: Sequence[Check]) -> list[tuple[Field, list[int]]]:
 
 
 def cost_checked(cost: Cost) -> Cost:
-    """A protocol's cost with the verification of all its relations: full batches where they fill, the rest before one opening."""
+    """A protocol with the verification of all its relations: full batches where they fill, the rest before one opening."""
     total = cost
     batch: list[Check] = []
     products = and_words = 0

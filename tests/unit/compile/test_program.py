@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ from mpcd.governance.disclosure import DisclosureRules
 from mpcd.ids import COMPUTE_ROLES, PartyId, Role
 from mpcd.plan.ir import Cohort, ColumnRef, Compare, Constant, Gate, GroupKey, LocalValue, LogicalPlan, Source
 from mpcd.plan.nodes import IsNotTrue
+from mpcd.protocols.verify import Security, SemiHonest
+from mpcd.protocols.verify_batch import Malicious
 from mpcd.results.shape import INTEGER, KeyShape, Output, Shape, Value, ValueShape
 from mpcd.testing.world import World
 
@@ -92,10 +94,7 @@ def some_cells(owner: int) -> Cells:
 def run(world: World, plan: PhysicalPlan) -> list[bytes]:
     program = Program(plan)
     cells = [some_cells(owner) for owner in range(len(plan.owners))]
-    inputs = {
-        owner: (lambda ctx, cell=cell: program.run_input(ctx, cell))
-        for owner, cell in enumerate(cells)
-    }
+    inputs = {owner: (lambda ctx, cell=cell: program.run_input(ctx, cell)) for owner, cell in enumerate(cells)}
     results = world.session(program.run_compute, inputs)
     return [results[role] for role in COMPUTE_ROLES if role in results]  # type: ignore[misc]
 
@@ -157,14 +156,16 @@ def test_released_cells_equal_the_pooled_ones_and_the_others_are_zero(owners: in
     assert seen >= {0, 1, 3}
 
 
+@pytest.mark.parametrize("security", ["malicious", "semi-honest"])
 @pytest.mark.parametrize("owners", [2, 3, 5])
-def test_cost_is_exact(owners: int) -> None:
-    plan = physical(owners)
-    world = World(1)
+def test_cost_is_exact(owners: int, security: Security) -> None:
+    plan = replace(physical(owners), security=security)
+    assert physical(owners).security == "malicious"
+    world = World(1, verifier=Malicious if security == "malicious" else SemiHonest)
     run(world, plan)
     predicted, counted = Program(plan).cost(), world.counted()
     assert (counted.rounds, counted.compute, counted.input) == (predicted.rounds, predicted.compute, predicted.input)
-    assert counted.rounds <= 30
+    assert counted.rounds <= (30 if security == "semi-honest" else 44)
 
 
 def test_inconsistent_input_is_caught_before_anything_depends_on_it() -> None:
@@ -199,5 +200,6 @@ def test_plan_hash_covers_rules_versions_and_parties() -> None:
     others.append(
         PhysicalPlan(base.logical, base.rules, base.owners, base.compute, {o: {"t": "01"} for o in base.owners})
     )
-    assert len({plan.hash for plan in [base, *others]}) == 4
+    others.append(replace(base, security="semi-honest"))
+    assert len({plan.hash for plan in [base, *others]}) == 5
     assert base.hash == physical().hash

@@ -9,6 +9,7 @@ import pytest
 
 from mpcd.errors import ConfigurationInvalid, Refusal
 from mpcd.governance import PlanFacts, Policy, decide, visible_tables
+from mpcd.governance.policy import strongest
 from mpcd.identity import ChannelKey, SigningKey
 from mpcd.ids import PartyId
 
@@ -311,3 +312,12 @@ def test_the_digest_is_of_the_meaning() -> None:
         ('security = "semi-honest"', ""),
     ):
         assert Policy.parse(TEXT.replace(old, new)).digest() != POLICY.digest()
+
+
+def test_a_session_is_semi_honest_only_if_every_owner_allows_it() -> None:
+    weak, strong = "semi-honest", "malicious"
+    assert strongest([(PartyId(1), weak), (PartyId(0), weak)]) == (weak, PartyId(0))
+    assert strongest([(PartyId(0), weak), (PartyId(2), strong), (PartyId(1), strong)]) == (strong, PartyId(1))
+    for nonsense in ("none", None, 1):
+        with pytest.raises(ValueError, match="does not exist"):
+            strongest([(PartyId(0), weak), (PartyId(1), nonsense)])

@@ -185,7 +185,7 @@ def test_only_known_security_and_whole_session_ids() -> None:
     assert compute_context(0, Scripted(), prss, "semi-honest", session=SESSION).security == "semi-honest"
     with pytest.raises(Bug, match="32 bytes"):
         compute_context(0, Scripted(), Prss(bytes(32), bytes(32)), session=SessionId(b"short"))
-    assert context(Scripted()).security == "semi-honest"
+    assert context(Scripted()).security == "malicious"
 
 
 def test_outer_roles_have_steps_too() -> None:

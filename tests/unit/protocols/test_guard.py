@@ -25,7 +25,7 @@ def coroutines(path: Path) -> list[ast.AsyncFunctionDef]:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_only_openings_return_values(path: Path) -> None:
-    if path.stem == "opening":
+    if path.stem in {"opening", "coin"}:  # coins are public, and what stands in a barrier's message is masked
         return
     for function in coroutines(path):
         assert function.returns is not None
