@@ -1,8 +1,8 @@
 """Starting, recognising and stopping the daemons of a sandbox (layer 14).
 
 A process is named by its number, its start time and the boot in which it started: after a crash or a reboot the
-number may belong to somebody else, who is then left alone.  Each daemon leads a session of its own, so that what it
-started can be found even when it is gone itself.
+number may belong to somebody else, who is then left alone.  Each daemon leads a session of its own, so that the
+terminal's signals miss it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ START_SECONDS_MAX: Final = 45.0
 STOP_SECONDS_MAX: Final = 10.0
 _POLL_SECONDS: Final = 0.05
 _LOG_LINES: Final = 5
-_SESSION_FIELD: Final = 3
+_PARENT_FIELD: Final = 1
 _START_FIELD: Final = 19
 
 
@@ -57,18 +57,25 @@ def is_alive(process: ProcessId | None) -> bool:
     return process is not None and identify(process.pid) == process
 
 
-def members(process: ProcessId) -> list[ProcessId]:
-    """What runs in the session that `process` led or leads, itself left out."""
-    leader = identify(process.pid)
-    if process.boot != boot_id() or leader not in {None, process}:
+def descendants(process: ProcessId) -> list[ProcessId]:
+    """What `process` started and what that started, as far as it still hangs together; nothing once it is gone.
+
+    A daemon's children ask the kernel to die with it, so a crashed daemon leaves none behind.
+    """
+    if not is_alive(process):
         return []
-    found: list[ProcessId] = []
+    parents: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == process.pid:
-            continue
-        fields = _fields(int(entry.name))
-        if fields and int(fields[_SESSION_FIELD]) == process.pid and (member := identify(int(entry.name))) is not None:
-            found.append(member)
+        fields = _fields(int(entry.name)) if entry.name.isdigit() else []
+        if fields:
+            parents.setdefault(int(fields[_PARENT_FIELD]), []).append(int(entry.name))
+    found: list[ProcessId] = []
+    waiting = [process.pid]
+    while waiting:
+        for pid in parents.get(waiting.pop(), []):
+            waiting.append(pid)
+            if (member := identify(pid)) is not None:
+                found.append(member)
     return found
 
 
@@ -154,7 +161,7 @@ def stop(processes: Iterable[ProcessId], say: Callable[[str], None], seconds: fl
         LocalFault: something survives even that.
     """
     known = list(processes)
-    everything = [member for process in known for member in (process, *members(process)) if is_alive(member)]
+    everything = [member for process in known for member in (process, *descendants(process)) if is_alive(member)]
     for process in known:
         _send(process, signal.SIGTERM)
     if not _wait_gone(everything, seconds):

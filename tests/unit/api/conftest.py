@@ -22,7 +22,6 @@ from mpcd.api.opening import PinnedParty
 from mpcd.api.profile import Profile
 from mpcd.api.server import ApiServer, SocketKind
 from mpcd.api.types import Caller, EventBatch, JobResult, Map, NodeInfo
-from mpcd.errors import MpcdError
 from mpcd.identity import ReleaseEnvelope, ResultPublicKey, SignedRequest, SigningKey
 from mpcd.ids import PartyId, PlanHash, RequestDigest, RosterHash, SessionId
 from mpcd.results.shape import INTEGER, TEXT, KeyShape, Output, Shape, Value, ValueShape
@@ -101,6 +100,7 @@ class Consortium:
         contents: list[dict[str, Any]],
         request_digest: RequestDigest,
         result_key: ResultPublicKey,
+        /,
         **changes: Any,
     ) -> list[bytes]:
         plan_hash = PlanHash(canonical.digest_bytes("plan", canonical.encode(self.plan)))
@@ -280,5 +280,6 @@ def not_admin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getuid", lambda: 1234)
 
 
-def internal(message: str) -> MpcdError:
-    return MpcdError(message)
+@pytest.fixture
+def make_payloads() -> Callable[..., list[dict[str, Any]]]:
+    return payloads
