@@ -128,8 +128,7 @@ class Consortium:
         return JobResult(canonical.encode(self.plan), tuple(releases), {"rounds": 9, "bytes_sent": 1234})
 
 
-@pytest.fixture
-def consortium(tmp_path: Path) -> Consortium:
+def make_consortium(tmp_path: Path) -> Consortium:
     rng = random.Random(2)
     keys = [SigningKey.generate(rng.randbytes) for _ in range(3)]
     parties = [PinnedParty(PartyId(i), f"hospital-{i}", key.public, True) for i, key in enumerate(keys)]
@@ -139,6 +138,11 @@ def consortium(tmp_path: Path) -> Consortium:
     )
     (tmp_path / profiles.FILE).write_text(text)
     return Consortium(tmp_path, keys, Profile.load(tmp_path), rng)
+
+
+@pytest.fixture
+def consortium(tmp_path: Path) -> Consortium:
+    return make_consortium(tmp_path)
 
 
 class FakeBackend:
