@@ -59,6 +59,9 @@ class Attempt:
         """True from our second commit on: a lost channel no longer ends it, since acknowledgements can still come."""
         self.settled = False
         """True once every participant has acknowledged: nothing ends it any more."""
+        self.participants: frozenset[PartyId] | None = None
+        """Known once we have a plan; until then the others' aborts are kept, not believed."""
+        self.aborts: dict[PartyId, MpcdError] = {}
         self.waiting_for: frozenset[PartyId] = frozenset()
         self.doing = "planning"
         self.scope = trio.CancelScope()
@@ -72,6 +75,19 @@ class Attempt:
         """Something arrived; wake the waiter."""
         self._changed.set()
         self._changed = trio.Event()
+
+    def abort(self, party: PartyId, error: MpcdError) -> None:
+        """`party` says that it ended the session: that ends ours if it takes part at all."""
+        self.aborts.setdefault(party, error)
+        if self.participants is not None:
+            self.admit_aborts(self.participants)
+
+    def admit_aborts(self, participants: frozenset[PartyId]) -> None:
+        """From now on we know whose word ends the session; the words that came before count too."""
+        self.participants = participants
+        for party, error in self.aborts.items():
+            if party in participants:
+                self.fail(error, Event.PEER_STOPPED)
 
     def fail(self, error: MpcdError, event: Event) -> None:
         """End the session from outside its task, as long as that is possible."""

@@ -14,7 +14,7 @@ from its store.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final, cast
 
@@ -46,7 +46,7 @@ from mpcd.session.ports import EnginePort, Journal, Network, PlannerPort
 __all__ = ["Attempt", "Explanation", "Outcome", "Sessions", "Settings"]
 
 EARLY_ATTEMPTS_MAX: Final = 64
-"""Attempts of which we hold messages without conducting them: not proposed to us yet, or over."""
+"""Attempts, per party that spoke of them first, that we keep: not proposed to us yet, running, or over."""
 
 
 class Sessions:
@@ -69,9 +69,11 @@ class Sessions:
         self._shell = Shell(
             settings, network, planner, engine, owner, journal, log, spawn=self._spawn, known=self._remember
         )
-        self._attempts: OrderedDict[bytes, Attempt] = OrderedDict()
+        self._attempts: dict[bytes, Attempt] = {}
+        self._held: dict[PartyId, deque[bytes]] = {}
         self._running: dict[bytes, Attempt] = {}
         self._by_session: dict[bytes, Attempt] = {}
+        self._computing = frozenset(p.id for p in settings.roster.parties if "compute" in p.roles)
         self._digests: set[RequestDigest] = set()
         self._nursery: trio.Nursery | None = None
         self.draining = False
@@ -93,11 +95,13 @@ class Sessions:
         self._nursery.start_soon(self._quietly, work, *arguments)
 
     async def _quietly(self, work: Callable[..., Awaitable[object]], *arguments: object) -> None:
-        """A task that nobody waits for: its expected failures are logged."""
+        """A task that nobody waits for: its failures are logged; a bug ends the task, never the daemon."""
         try:
             await work(*arguments)
         except MpcdError as error:
-            self._log("task_failed", code=error.code, reason=str(error))
+            self._log("session_task_ended", code=error.code, reason=str(error))
+        except Exception as error:  # noqa: BLE001  # the daemon outlives whatever one session stumbles over
+            self._log("session_task_failed", exc_info=error)
 
     # ------------------------------------------------------------------------------------------ from our own analysts
 
@@ -130,6 +134,7 @@ class Sessions:
         attempt = Attempt(self._settings.entropy(agreement.ATTEMPT_BYTES))
         attempt.proposer, attempt.dry_run = self._me, dry_run
         self._attempts[attempt.id] = attempt
+        self._keep(self._me, attempt.id)
         message: Message = {
             "type": messages.PROPOSE,
             "attempt": attempt.id,
@@ -159,7 +164,7 @@ class Sessions:
         if kind == messages.GONE:
             self._receive_gone(party, message)
             return
-        attempt = self._attempt_of(message)
+        attempt = self._attempt_of(party, message)
         if attempt is None:
             if kind == messages.RECORDED and message["ask"]:
                 self._spawn(self._answer_ask, party, SessionId(cast("bytes", message["session"])))
@@ -171,14 +176,14 @@ class Sessions:
             attempt.answers.setdefault(party, answer)
             attempt.secrets.setdefault(party, cast("bytes", message["secret"]))
         elif kind == messages.ABORT:
-            attempt.fail(_reported(party, message), Event.PEER_STOPPED)
+            attempt.abort(party, _reported(party, message))
         elif kind == messages.RECORDED:
             self._receive_recorded(party, attempt, message)
-        elif kind == messages.RELEASE:
+        elif kind == messages.RELEASE and attempt.proposer == self._me and party in self._computing:
             attempt.releases.setdefault(party, cast("bytes", message["envelope"]))
         attempt.notify()
 
-    def _attempt_of(self, message: Message) -> Attempt | None:
+    def _attempt_of(self, party: PartyId, message: Message) -> Attempt | None:
         """By session where the message names one that runs here, else by attempt; a new one is held."""
         by_session = self._by_session.get(cast("bytes", message.get("session", b"")))
         if by_session is not None:
@@ -189,14 +194,24 @@ class Sessions:
             # An ask about a session that is over here is answered from the store.
             over = attempt_id not in self._running and message["type"] == messages.RECORDED and message["ask"]
             return None if over else known
-        return None if attempt_id == messages.NO_ATTEMPT else self._hold(attempt_id)
+        return None if attempt_id == messages.NO_ATTEMPT else self._hold(party, attempt_id)
 
-    def _hold(self, attempt_id: bytes) -> Attempt:
+    def _hold(self, party: PartyId, attempt_id: bytes) -> Attempt:
+        """A new attempt that `party` spoke of first; it pushes out its own oldest ones, never another's."""
         attempt = self._attempts[attempt_id] = Attempt(attempt_id)
-        idle = [key for key in self._attempts if key not in self._running]
-        for key in idle[: max(0, len(idle) - EARLY_ATTEMPTS_MAX)]:
-            del self._attempts[key]
+        self._keep(party, attempt_id)
         return attempt
+
+    def _keep(self, party: PartyId, attempt_id: bytes) -> None:
+        """Count an attempt against `party`'s places; running ones are never pushed out (`sessions_max` bounds them)."""
+        held = self._held.setdefault(party, deque())
+        held.append(attempt_id)
+        for _ in range(len(held) - EARLY_ATTEMPTS_MAX):
+            oldest = held.popleft()
+            if oldest in self._running:
+                held.append(oldest)
+            else:
+                self._attempts.pop(oldest, None)
 
     def _receive_proposal(self, party: PartyId, attempt: Attempt, message: Message) -> None:
         if attempt.proposer is not None:

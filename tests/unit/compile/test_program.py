@@ -92,10 +92,7 @@ def some_cells(owner: int) -> Cells:
 def run(world: World, plan: PhysicalPlan) -> list[bytes]:
     program = Program(plan)
     cells = [some_cells(owner) for owner in range(len(plan.owners))]
-    inputs = {
-        owner: (lambda ctx, cell=cell: program.run_input(ctx, cell))
-        for owner, cell in enumerate(cells)
-    }
+    inputs = {owner: (lambda ctx, cell=cell: program.run_input(ctx, cell)) for owner, cell in enumerate(cells)}
     results = world.session(program.run_compute, inputs)
     return [results[role] for role in COMPUTE_ROLES if role in results]  # type: ignore[misc]
 
