@@ -198,7 +198,7 @@ def test_a_consistent_owner_who_chooses_another_value_is_not_a_cheater() -> None
 
 
 def test_the_same_entropy_in_two_sessions_gives_different_shares() -> None:
-    """A restored host draws the same bytes again: its old and new inputs must not be shared under the same components."""
+    """A restored host draws the same bytes again: old and new inputs must not share a component."""
 
     def last_components(session: bytes) -> list[bytes]:
         seen: list[bytes] = []
@@ -213,7 +213,7 @@ def test_the_same_entropy_in_two_sessions_gives_different_shares() -> None:
             async def compute(self, kernel: Callable[..., object], *args: object) -> object:
                 return kernel(*args)
 
-        ctx = input_context(0, Recording(), lambda count: bytes(count), session=SessionId(session))  # type: ignore[arg-type]
+        ctx = input_context(0, Recording(), bytes, session=SessionId(session))  # type: ignore[arg-type]
         coroutine = provide(ctx.narrow("input"), [FieldInput(FP, FP.from_ints([5, 6]))])
         with pytest.raises(StopIteration):
             coroutine.send(None)
