@@ -10,7 +10,7 @@ import trio
 
 from mpcd.compile.physical import PhysicalPlan
 from mpcd.compile.program import Program
-from mpcd.errors import MpcdError, Refusal
+from mpcd.errors import MpcdError, PeerGone, Refusal
 from mpcd.identity.request import SignedRequest
 from mpcd.ids import PartyId, Role, SessionId
 from mpcd.session.agreement import Answer
@@ -62,6 +62,8 @@ class Attempt:
         self.participants: frozenset[PartyId] | None = None
         """Known once we have a plan; until then the others' aborts are kept, not believed."""
         self.aborts: dict[PartyId, MpcdError] = {}
+        self.lost: set[PartyId] = set()
+        """Whose channel was away when we told it something, or went away before we waited for it."""
         self.waiting_for: frozenset[PartyId] = frozenset()
         self.doing = "planning"
         self.scope = trio.CancelScope()
@@ -96,9 +98,15 @@ class Attempt:
             self.scope.cancel()
 
     async def wait(self, parties: frozenset[PartyId], have: Callable[[], Collection[PartyId]], doing: str) -> None:
-        """Until `have()` covers `parties`; meanwhile a deadline would name the silent ones and what was awaited."""
+        """Until `have()` covers `parties`; meanwhile a deadline would name the silent ones and what was awaited.
+
+        Raises:
+            PeerGone: one of them is away, and nothing is recorded yet.
+        """
         self.doing = doing
         while missing := parties.difference(have()):
+            if not self.durable and (away := sorted(missing & self.lost)):
+                raise PeerGone(away[0], f"party {away[0]} was away while we were {doing}; ask again when it is back")
             self.waiting_for = missing
             await self._changed.wait()
         self.waiting_for = frozenset()

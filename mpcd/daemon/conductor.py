@@ -109,13 +109,16 @@ class Shell:
         """Every other party of the roster."""
         return [party.id for party in self.settings.roster.parties if party.id != self.settings.me]
 
-    async def tell(self, parties: Sequence[PartyId] | frozenset[PartyId], message: Message) -> None:
-        """Send to each; a party that is away is noticed by whoever waits for it."""
+    async def tell(self, parties: Sequence[PartyId] | frozenset[PartyId], message: Message) -> set[PartyId]:
+        """Send to each; returns who is away."""
+        away = set()
         for party in parties:
             try:
                 await self.network.send_control(party, message)
             except PeerGone as error:
                 self.log("message_not_sent", party=int(party), kind=str(message["type"]), reason=str(error))
+                away.add(party)
+        return away
 
 
 class Concluded(Exception):  # not an error: the same end at every party, already known to all
@@ -193,7 +196,7 @@ class Conductor:
             if self._attempt.dry_run and self._error is not None:
                 raise self._error from None
         else:
-            if self._attempt.dry_run:
+            if self._run is None:
                 return explanation
             event = Event.ALL_AGREE
         while event is not None:
@@ -277,7 +280,7 @@ class Conductor:
         value = answer.to_value()
         for party in self._shell.others:
             message: Message = {"type": messages.ANSWER, "attempt": attempt.id, "answer": value}
-            await self._shell.tell([party], {**message, "secret": self._drawn[party]})
+            attempt.lost |= await self._shell.tell([party], {**message, "secret": self._drawn[party]})
         if plan is None:
             self._refusals = _as_refusals((answer,))
             raise Concluded(Event.SOME_FAIL, _verdict_of((answer,)))
@@ -286,7 +289,8 @@ class Conductor:
         await attempt.wait(participants, lambda: attempt.answers, "waiting for the parties' answers")
         answers = [attempt.answers[party] for party in sorted(participants)]
         explanation = self._conclude(answers, plan)
-        if not attempt.dry_run:
+        # A party of the roster that neither gives, computes nor proposed has nothing more to do with it.
+        if not attempt.dry_run and self._me in participants:
             self._run = Run(
                 request=self._request,
                 plan=explanation.plan,

@@ -131,6 +131,7 @@ class Sessions:
 
     def _propose(self, request: SignedRequest, *, dry_run: bool) -> Attempt:
         self._admit()
+        self._check_new(request, dry_run=dry_run)
         attempt = Attempt(self._settings.entropy(agreement.ATTEMPT_BYTES))
         attempt.proposer, attempt.dry_run = self._me, dry_run
         self._attempts[attempt.id] = attempt
@@ -142,8 +143,12 @@ class Sessions:
             "dry_run": dry_run,
         }
         for party in self._shell.others:
-            self._spawn(self._shell.tell, [party], message)
+            self._spawn(self._tell_proposal, attempt, party, message)
         return attempt
+
+    async def _tell_proposal(self, attempt: Attempt, party: PartyId, message: Message) -> None:
+        attempt.lost |= await self._shell.tell([party], message)
+        attempt.notify()
 
     def cancel(self, attempt: Attempt) -> None:
         """The analyst or an owner wants the session ended; without effect once all have acknowledged."""
@@ -155,6 +160,10 @@ class Sessions:
             raise Busy("this party is draining and takes no new sessions; ask again later or through another party")
         if len(self._running) >= self._settings.sessions_max:
             raise Busy(f"this party already runs {len(self._running)} sessions; ask again later")
+
+    def _check_new(self, request: SignedRequest, *, dry_run: bool) -> None:
+        if not dry_run and request.digest() in self._digests:
+            raise RequestInvalid("the same request is already running; each request is used once")
 
     # ------------------------------------------------------------------------------------------ from the other parties
 
@@ -222,7 +231,7 @@ class Sessions:
 
     def _receive_recorded(self, party: PartyId, attempt: Attempt, message: Message) -> None:
         attempt.said_recorded.setdefault(party, cast("bytes", message["session"]))
-        if message["ask"] and attempt.durable:
+        if message["ask"] and attempt.said_recorded.get(self._me) == message["session"]:
             self._spawn(self._shell.tell, [party], {**message, "ask": False})
 
     def _receive_gone(self, party: PartyId, message: Message) -> None:
@@ -248,6 +257,7 @@ class Sessions:
     def lost(self, party: PartyId) -> None:
         """The channel to `party` is gone: sessions that wait for it and are not recorded end."""
         for attempt in list(self._running.values()):
+            attempt.lost.add(party)
             if party in attempt.waiting_for and not attempt.durable:
                 reason = PeerGone(party, f"party {party} went away while we were {attempt.doing}")
                 attempt.fail(reason, Event.PEER_LOST)
@@ -259,6 +269,7 @@ class Sessions:
         try:
             self._admit()
             request = SignedRequest.from_bytes(encoded)
+            self._check_new(request, dry_run=attempt.dry_run)
         except MpcdError as error:
             # We cannot even answer: say so instead, and nobody waits for us.
             code, text = agreement.failure_of(error)
@@ -269,12 +280,9 @@ class Sessions:
 
     async def _guard(self, attempt: Attempt, request: SignedRequest, observer: Observer) -> Explanation | Outcome:
         """Conduct under the one deadline."""
-        digest = request.digest()
-        if not attempt.dry_run and digest in self._digests:
-            raise RequestInvalid("the same request is already running; each request is used once")
+        digests = set() if attempt.dry_run else {request.digest()}
         self._running[attempt.id] = attempt
-        if not attempt.dry_run:
-            self._digests.add(digest)
+        self._digests |= digests
         attempt.scope.deadline = trio.current_time() + self._settings.session_seconds_max
         try:
             with attempt.scope:
@@ -282,7 +290,7 @@ class Sessions:
             raise attempt.failure or SessionFault("the session ended while it was being ended")
         finally:
             self._running.pop(attempt.id, None)
-            self._digests.discard(digest)
+            self._digests -= digests
             for session in [key for key, value in self._by_session.items() if value is attempt]:
                 del self._by_session[session]
 
