@@ -163,6 +163,7 @@ class Channel:
         self._backlog = False
         self._writer_task: trio.lowlevel.Task | None = None
         self._ping: tuple[bytes, float] | None = None
+        self._pong_due: bytes | None = None
         self._closing: CloseReason | None = None
         self._close_received = False
         # the kernel's own socket buffers are best: larger ones fall out of the cache (measured: a third more CPU)
@@ -220,6 +221,9 @@ class Channel:
     def _fill(self) -> bool:
         """Encrypt queued records into the empty buffer; False if nothing was queued."""
         writer, urgent, waiting = self._writer, self._urgent, self._messages
+        if self._pong_due is not None and not writer.closed:
+            urgent.appendleft((RecordType.PONG, self._pong_due))
+            self._pong_due = None
         while urgent and len(urgent[0][1]) <= writer.room:
             kind, payload = urgent.popleft()
             if self._recorder is not None:
@@ -349,7 +353,8 @@ class Channel:
             case RecordType.WINDOW:
                 self._window(*messages.decode_window(payload))
             case RecordType.PING:
-                self._urgent.append((RecordType.PONG, messages.decode_ping(payload)))
+                # one answer at most is due, or a peer that asks and never reads would fill our memory
+                self._pong_due = messages.decode_ping(payload)
                 self.pump()
             case RecordType.PONG:
                 self._pong(messages.decode_ping(payload))

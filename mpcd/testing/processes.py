@@ -19,6 +19,7 @@ import trio
 from mpcd import limits
 from mpcd.ids import PartyId, Role, RosterHash, SessionId
 from mpcd.net import Event, LocalIdentity, Mesh, PeerConfig
+from mpcd.net.memory import keep_freed_vectors
 from mpcd.noise import KeyPair
 
 PARTIES = 3
@@ -61,6 +62,7 @@ async def _child(party: int, main: Main, arguments: dict[str, Any], told: IO[str
 def child() -> None:
     """Entry of a party's process: file of the benchmark, party, arguments as JSON."""
     path, party, arguments = sys.argv[1:4]
+    keep_freed_vectors()
     spec = importlib.util.spec_from_file_location("benchmark", path)
     assert spec is not None
     assert spec.loader is not None

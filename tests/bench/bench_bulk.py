@@ -140,7 +140,7 @@ def run_mpyc(count: int, vectors: int) -> dict[str, Any]:
         venv.create(folder, with_pip=True)
         python = str(Path(folder) / "bin" / "python")
         pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", MPYC_VERSION, "numpy", "gmpy2"]
-        subprocess.run(pip, check=True)
+        subprocess.run(pip, check=True, capture_output=True)
         shown = subprocess.run(
             [python, "-c", "import mpyc; print(mpyc.__version__)"], capture_output=True, text=True, check=True
         )
