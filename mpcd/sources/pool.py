@@ -47,7 +47,7 @@ class Pool:
         self._spec = spec
         self._prepare = prepare
         self._idle_seconds_max = idle_seconds_max
-        self._places = trio.CapacityLimiter(size_max)
+        self._places = trio.Semaphore(size_max)
         self._idle: list[tuple[Child, float]] = []
         self._generation = 0
         self._wanted = trio.Event()
@@ -132,7 +132,7 @@ class Pool:
     async def _warm(self) -> None:
         """One idle child, if there is a place for it; a start that fails is tried again, ever more slowly."""
         pause = _RESTART_SECONDS_MIN
-        while not self._idle and self._places.available_tokens >= 1:
+        while not self._idle and self._places.value:
             try:
                 async with self._places:
                     generation = self._generation
