@@ -14,7 +14,7 @@ import trio
 from mpcd.errors import PeerFault, PeerGone, PeerMalformed
 from mpcd.ids import PartyId, Role, Step
 from mpcd.net import Pace
-from mpcd.wire import WireMisuse
+from mpcd.wire import RecordType, WireMisuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -349,6 +349,44 @@ async def test_a_handler_that_fails_is_logged_and_the_next_message_is_handled(ne
     event = await network.logs[0].wait("control-handler-failed")
     assert "ValueError" in event.message
     assert "secret" not in event.message
+
+
+async def test_what_was_said_before_a_channel_was_lost_is_still_heard(network: Network) -> None:
+    await pair(network)
+    gate, got = trio.Event(), []
+
+    async def handle(_party: PartyId, _channel: bytes, message: Any) -> None:
+        await gate.wait()
+        got.append(message["number"])
+
+    network.meshes[0].control_handler = handle
+    with trio.fail_after(25):
+        for number in range(3):
+            await network.meshes[1].send_control(ZERO, {"type": NOTE, "number": number, "data": b""})
+        network.stop(1)
+        await network.logs[0].wait("channel-lost", "shutdown")
+        gate.set()
+        await network.until(lambda: got == [0, 1, 2])
+
+
+async def test_a_flood_of_pings_is_answered_once_at_a_time(network: Network, middle: Callable[..., Middle]) -> None:
+    between = middle(("", 0))
+    await pair(network, between)
+    attacker, victim = network.meshes[1].peer(ZERO).current, network.meshes[0].peer(ONE).current
+    assert attacker is not None
+    assert victim is not None
+    held_max = 0
+
+    def meddle(_way: str, piece: bytes) -> list[bytes]:
+        nonlocal held_max
+        held_max = max(held_max, len(victim._urgent))
+        return [piece]
+
+    between.meddle = meddle
+    attacker._urgent.extend((RecordType.PING, bytes(8)) for _ in range(20_000))
+    attacker.pump()
+    await network.logs[1].wait("channel-lost", "a pong without its ping")
+    assert held_max <= 1
 
 
 # ------------------------------------------------------------------------------------------------ status and end

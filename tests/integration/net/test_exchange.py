@@ -281,3 +281,27 @@ async def test_two_roles_of_one_daemon_speak_over_loopback(network: Network) -> 
             await trio.testing.wait_all_tasks_blocked()
             got = await links.transport(COMPUTE[0]).exchange(Step("s"), {}, {giver: len(large)})
     assert bytes(got[giver]) == large
+
+
+async def test_a_sender_that_ignores_its_window_ends_the_session(network: Network) -> None:
+    await network.connect()
+    sessions = open_all(network)
+    sessions[0].out_link(COMPUTE[0], COMPUTE[1]).window.raise_to(2**60)
+    with trio.fail_after(25):
+        await sessions[0].transport(COMPUTE[0]).exchange(Step("s"), {COMPUTE[1]: bytes(1_000_000)}, {})
+        with pytest.raises(PeerMalformed, match="beyond the window") as caught:
+            await sessions[1].transport(COMPUTE[1]).exchange(Step("t"), {}, {COMPUTE[0]: 4})
+    assert caught.value.party == 0
+
+
+async def test_counters_are_exact(network: Network) -> None:
+    await network.connect()
+    sessions = open_all(network)
+    with trio.fail_after(25):
+        for number in range(4):
+            async with trio.open_nursery() as nursery:
+                for role in COMPUTE:
+                    nursery.start_soon(ring, sessions[role.index], role, f"r{number}", 1234)
+    transport = sessions[2].transport(COMPUTE[2])
+    assert transport.rounds == 4
+    assert transport.payload_bytes_sent == transport.payload_bytes_received == 4 * 1234
