@@ -193,8 +193,8 @@ KEYS = frozenset({"horTh", "age_from", "tgrade", "target", "ph.ecog", "sex"})
 
 
 def label(cell: object) -> str:
-    """A group key in one spelling: plain DuckDB reads 3.0 where the roster says that a column is whole, yes where it
-    says true.""" if cell is None or cell is NULL:
+    """A group key in one spelling; plain DuckDB reads 3.0 where the roster says whole, and true where it says yes."""
+    if cell is None or cell is NULL:
         return "NULL"
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
