@@ -38,6 +38,7 @@ SHAPE = Shape(
     limit=None,
     offset=0,
 )
+SESSION = SessionId(b"s" * 32)
 STATUSES = [[0, 0], [0, 1]]
 VALUES = [[440, 246], [-(2**100), 0]]
 MODULUS = {"p": 2**61 - 1, "q": 2**127 - 1}
@@ -93,7 +94,7 @@ class Consortium:
     profile: Profile
     rng: random.Random
     plan: dict[str, Any] = field(default_factory=plan_value)
-    session: SessionId = SessionId(b"s" * 32)
+    session: SessionId = SESSION
 
     def seal(
         self,
@@ -106,7 +107,7 @@ class Consortium:
         plan_hash = PlanHash(canonical.digest_bytes("plan", canonical.encode(self.plan)))
         envelopes = []
         for party, content in enumerate(contents):
-            plaintext = content if isinstance(content, bytes) else canonical.encode(content)
+            plaintext = canonical.encode(content)
             arguments: dict[str, Any] = {
                 "party": PartyId(party),
                 "session": self.session,

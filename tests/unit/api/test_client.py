@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 import trio
 
-from mpcd import canonical, limits
+from mpcd import limits
 from mpcd.api import client as sync_client
 from mpcd.api import client_trio, flow
 from mpcd.api import profile as profiles
@@ -33,7 +34,7 @@ from mpcd.errors import (
 )
 from mpcd.identity import SignedRequest
 from mpcd.ids import PartyId, RosterHash
-from mpcd.results.table import NULL, Suppressed
+from mpcd.results.table import Suppressed
 
 SQL = "SELECT horTh, COUNT(*), SUM(x) FROM t GROUP BY horTh"
 
@@ -58,7 +59,6 @@ async def test_a_question_is_answered_with_a_verified_table(serve: Any, consorti
     async with serve() as path:
         answer = await ask(path, consortium.profile, style, events)
     assert answer.table.rows == ((440, -(2**100)), (246, Suppressed("floor")))
-    assert NULL not in answer.table.rows[1]
     assert answer.info.security == "semi-honest"
     assert answer.info.opened_values == 3
     assert answer.info.cells == 2
@@ -105,9 +105,7 @@ async def test_a_failed_job_raises_its_own_error(serve: Any, backend: Any, conso
     [
         lambda result: replace(result, releases=result.releases[:2]),
         lambda result: replace(result, releases=(*result.releases[:2], result.releases[1])),
-        lambda result: replace(
-            result, plan=canonical.encode({**canonical.decode(result.plan), "security": "malicious"})
-        ),
+        lambda result: replace(result, plan=result.plan.replace(b"semi-honest", b"semi-hottes")),
         lambda result: replace(result, plan=b""),
     ],
 )
@@ -276,8 +274,6 @@ def test_a_missing_profile_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_names_in_a_profile_cannot_break_out_of_it() -> None:
-    import tomllib
-
     text = profiles.render(
         consortium='a"\nsocket = "evil',
         roster_version=1,

@@ -13,7 +13,7 @@ from mpcd.api.opening import Opened, open_releases
 from mpcd.errors import ResultInvalid
 from mpcd.identity import ReleaseEnvelope, ResultKey, SigningKey
 from mpcd.ids import PartyId, PlanHash, RequestDigest, SessionId
-from mpcd.results.shape import INTEGER, Output, Shape, Value, ValueShape
+from mpcd.results.shape import INTEGER, KeyShape, Output, Shape, Value, ValueShape
 
 DIGEST = RequestDigest(b"r" * 32)
 STATUSES = [[0, 0], [0, 1]]
@@ -58,8 +58,6 @@ def test_extreme_values_and_many_cells_survive(
     consortium: Any, result_key: ResultKey, make_payloads: Callable[..., Contents], seed: int
 ) -> None:
     rng = random.Random(seed)
-    from mpcd.results.shape import KeyShape
-
     shape = Shape(
         keys=(KeyShape("k", INTEGER, 70, nullable=True),),
         gates=1,

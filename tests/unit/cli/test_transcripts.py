@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,6 +25,9 @@ from mpcd.api.server import ApiServer
 from mpcd.cli.main import main
 from mpcd.errors import Busy, LedgerInvalid, PeerGone, PlanInvalid, Refusal, Refused
 from mpcd.ids import PartyId
+from mpcd.results import render
+from mpcd.results.shape import INTEGER
+from mpcd.results.table import NULL, Suppressed, Table, TableColumn
 
 HERE = Path(__file__).resolve()
 GOLDEN = HERE.parents[2] / "golden" / "cli"
@@ -43,12 +47,17 @@ def _fakes() -> ModuleType:
     return module
 
 
+def _column(name: str, kind: str, **more: Any) -> dict[str, Any]:
+    plain = {"unit": "", "decimals": 0, "levels": [], "bounds": None, "nullable": False, "uses": []}
+    return {"name": name, "type": kind, **plain, **more}
+
+
 COLUMNS = [
-    {"name": "rid", "type": "person_id", "unit": "", "decimals": 0, "levels": [], "bounds": None, "nullable": False, "uses": []},
-    {"name": "horTh", "type": "dictionary", "unit": "", "decimals": 0, "levels": ["no", "yes"], "bounds": None, "nullable": False, "uses": ["group", "filter"]},
-    {"name": "tsize", "type": "decimal", "unit": "mm", "decimals": 1, "levels": [], "bounds": [0, 2005], "nullable": True, "uses": ["aggregate"]},
-    {"name": "day", "type": "date", "unit": "", "decimals": 0, "levels": [], "bounds": [0, 366], "nullable": False, "uses": []},
-]  # fmt: skip
+    _column("rid", "person_id"),
+    _column("horTh", "dictionary", levels=["no", "yes"], uses=["group", "filter"]),
+    _column("tsize", "decimal", unit="mm", decimals=1, bounds=[0, 2005], nullable=True, uses=["aggregate"]),
+    _column("day", "date", bounds=[0, 366]),
+]
 DESCRIBED = {
     "consortium": "three-hospitals",
     "roster_version": 1,
@@ -91,8 +100,6 @@ def _fail(error: Exception) -> Callable[[Any], None]:
 
 
 def _tamper(backend: Any) -> None:
-    from dataclasses import replace
-
     def run(job: Any, request: Any) -> None:
         result = backend.consortium.result(request)
         first = bytearray(result.releases[0])
@@ -103,8 +110,6 @@ def _tamper(backend: Any) -> None:
 
 
 def _facts(backend: Any) -> None:
-    from dataclasses import replace
-
     def run(job: Any, request: Any) -> None:
         facts = {
             "spent": {"input0": [1, 320], "compute0": [15, 2072]},
@@ -231,10 +236,6 @@ def test_no_golden_file_is_left_over() -> None:
 
 
 def test_null_and_suppressed_differ_in_every_form() -> None:
-    from mpcd.results import render
-    from mpcd.results.shape import INTEGER
-    from mpcd.results.table import NULL, Suppressed, Table, TableColumn
-
     columns = (TableColumn("x", INTEGER),)
     forms = []
     for cell in (NULL, Suppressed("floor"), Suppressed("min_owners")):

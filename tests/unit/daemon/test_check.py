@@ -153,9 +153,10 @@ def test_pre_shared_keys_of_zeros_and_damaged_ones_are_refused(tmp_path: Path) -
         read_psk(tmp_path / "zero")
     write_psk(tmp_path / "good", bytes(range(32)))
     assert read_psk(tmp_path / "good") == bytes(range(32))
-    for change in (lambda b: b[:-1], lambda b: b + b"x", lambda b: b"x" + b[1:]):
+    good = (tmp_path / "good").read_bytes()
+    for content in (good[:-1], good + b"x", b"x" + good[1:]):
         damaged = tmp_path / "damaged"
-        damaged.write_bytes(change((tmp_path / "good").read_bytes()))
+        damaged.write_bytes(content)
         damaged.chmod(0o600)
         with pytest.raises(MpcdError):
             read_psk(damaged)
