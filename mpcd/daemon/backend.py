@@ -124,8 +124,8 @@ class NodeBackend:
                 job.finish(self._job_result(outcome))
             except MpcdError as error:
                 job.fail(error, "refused" if error.code == "mpc.Refused" else "aborted")
-            except Exception as error:  # noqa: BLE001  # a bug ends the job, never the daemon
-                self._node.log.error("job_failed", job=job.name, exc_info=error)
+            except Exception:  # a bug ends the job, never the daemon
+                self._node.log.exception("job_failed", job=job.name)
                 job.fail(Bug("this party met an internal error; its log says where"))
             finally:
                 nursery.cancel_scope.cancel()
