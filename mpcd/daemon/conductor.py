@@ -286,6 +286,8 @@ class Conductor:
             raise Concluded(Event.SOME_FAIL, _verdict_of((answer,)))
         participants = self._participants(plan)
         attempt.admit_aborts(participants)
+        for party in sorted(participants - {self._me} - attempt.answers.keys()):
+            self._shell.network.channel_hash(party)  # raises PeerGone for one that is away: nobody waits for it
         await attempt.wait(participants, lambda: attempt.answers, "waiting for the parties' answers")
         answers = [attempt.answers[party] for party in sorted(participants)]
         explanation = self._conclude(answers, plan)
