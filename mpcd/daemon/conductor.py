@@ -130,6 +130,10 @@ class Concluded(Exception):  # not an error: the same end at every party, alread
         self.error = error
 
 
+class NotConcerned(SessionFault):
+    """This party neither gives data nor computes in the session; it has answered, and that is all."""
+
+
 class Conductor:
     """Walks one attempt through the lifecycle."""
 
@@ -186,6 +190,8 @@ class Conductor:
         self._observer.state(self._state)
         try:
             explanation = await self._agree()
+        except NotConcerned:
+            raise
         except Concluded as conclusion:
             if self._attempt.dry_run:
                 raise conclusion.error from None
@@ -285,6 +291,8 @@ class Conductor:
             self._refusals = _as_refusals((answer,))
             raise Concluded(Event.SOME_FAIL, _verdict_of((answer,)))
         participants = self._participants(plan)
+        if self._me not in participants:
+            raise NotConcerned("this party has no role in the session")
         attempt.admit_aborts(participants)
         for party in sorted(participants - {self._me} - attempt.answers.keys()):
             self._shell.network.channel_hash(party)  # raises PeerGone for one that is away: nobody waits for it
@@ -420,6 +428,7 @@ class Conductor:
         """Derive and confirm the PRSS keys, if we compute."""
         plan = self._agreed.plan
         if self._me in plan.compute:
+            assert self._links is not None
             index = plan.compute.index(self._me)
             self._keys = PrssKeys.derive(
                 index,
@@ -427,7 +436,7 @@ class Conductor:
                 plan.compute,
                 self._drawn,
                 self._attempt.secrets,
-                self._shell.network.channel_hash,
+                self._links.channel_hash,
             )
             await self._keys.confirm(self._transport(Role("compute", index)))
         return Event.KEYS_CONFIRMED

@@ -44,6 +44,7 @@ from mpcd.ids import PartyId, Role, SessionId
 from mpcd.net import LocalIdentity, Mesh, PeerConfig
 from mpcd.net.events import Event
 from mpcd.net.links import SessionLinks
+from mpcd.net.memory import keep_freed_vectors
 from mpcd.plan.ir import LogicalPlan
 from mpcd.roster import Roster
 from mpcd.sources.engine import DuckdbEngine, EngineSettings
@@ -339,5 +340,6 @@ class Node:
 
 def main(config: Config, notifier: Notifier) -> None:
     """Run the daemon of `config` until it is told to stop."""
+    keep_freed_vectors()
     node = Node(config, notifier)
     trio.run(node.run, strict_exception_groups=True)
