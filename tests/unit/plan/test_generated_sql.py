@@ -1,4 +1,4 @@
-"""The engine's SQL against the meaning of the IR: every query of `queries.sql`, per hospital, cohorts and values alike."""
+"""The engine's SQL against the meaning of the IR: every query of `queries.sql`, cohorts and values alike."""
 
 from __future__ import annotations
 
