@@ -1,9 +1,9 @@
 """The one encoding that is hashed or signed (layer 0, no I/O).
 
-Canonical msgpack: shortest integer form, UTF-8 strings, binary as `bin`, arrays, maps with string keys in ascending order of
-their UTF-8 bytes, `None`, booleans, and 64-bit floats (never 32-bit, never NaN).  Two values are equal exactly if their
-bytes are equal, so hashes of values are hashes of bytes.  `decode` accepts the canonical form alone: it re-encodes and
-compares, so that no second spelling of a signed value exists.
+Canonical msgpack: shortest integer form, UTF-8 strings, binary as `bin`, arrays, maps with string keys in ascending
+order of their UTF-8 bytes, `None`, booleans, and 64-bit floats (never 32-bit, never NaN).  Two values are equal
+exactly if their bytes are equal, so hashes of values are hashes of bytes.  `decode` accepts the canonical form alone:
+it re-encodes and compares, so that no second spelling of a signed value exists.
 
 Every digest and signature names its *domain*, so that bytes made for one purpose never serve another.
 """

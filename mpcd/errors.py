@@ -7,9 +7,9 @@
       SessionFault        a session that ended without a result, at no one's evident fault
       Refused(reasons)    policy said no: expected, written to the ledger
 
-Each class carries the code that crosses the local socket.  The list of codes is closed; `docs/API.md` is tested against it.
-Peers and API callers get the code and the message; never the text of another exception, never a value from the data.
-Impossible states are asserts (`Bug` where an assert would be unsafe): they kill the session, not the daemon.
+Each class carries the code that crosses the local socket.  The list of codes is closed; `docs/API.md` is tested
+against it. Peers and API callers get the code and the message; never the text of another exception, never a value from
+the data. Impossible states are asserts (`Bug` where an assert would be unsafe): they kill the session, not the daemon.
 """
 
 from __future__ import annotations
@@ -158,6 +158,7 @@ class Lagged(CallerFault):
         self.next_seq = next_seq
 
     def data(self) -> dict[str, object]:
+        """See `MpcdError`."""
         return {"next_seq": self.next_seq}
 
 
@@ -175,6 +176,7 @@ class PeerFault(MpcdError):
         self.party = party
 
     def data(self) -> dict[str, object]:
+        """See `MpcdError`."""
         return {} if self.party is None else {"party": int(self.party)}
 
 
@@ -204,7 +206,7 @@ class SessionFault(MpcdError):
     """A session ended without a result."""
 
     code = "mpc.SessionAborted"
-    who_must_act = "analyst"
+    who_must_act: ClassVar[WhoMustAct] = "analyst"
     retryable = True
 
 
@@ -285,6 +287,7 @@ class Refused(MpcdError):
         self.reasons = reasons
 
     def data(self) -> dict[str, object]:
+        """See `MpcdError`."""
         return {
             "reasons": [
                 {"party": int(r.party), "rule": r.rule, "subject": r.subject, "message": r.message}

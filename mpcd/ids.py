@@ -1,9 +1,9 @@
 """Newtypes for the names that cross package borders (layer 0, no I/O).
 
 A *party* is a hospital's daemon.  Its `PartyId` is the small integer that the roster gives it, unique for ever.  Inside
-one session the core speaks of *roles*: `Role("compute", 0)` is the first of the three compute parties, `Role("input", 4)`
-the fifth owner that gives data, `Role("analyst", 0)` the one who learns the result.  A daemon that gives data and computes
-runs two roles.  Which party plays which role is a value of the physical plan, never a global.
+one session the core speaks of *roles*: `Role("compute", 0)` is the first of the three compute parties, `Role("input",
+4)` the fifth owner that gives data, `Role("analyst", 0)` the one who learns the result.  A daemon that gives data and
+computes runs two roles.  Which party plays which role is a value of the physical plan, never a global.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Role(NamedTuple):
     """Who speaks inside a session: the kind of role and its 0-based index among the roles of that kind."""
 
     kind: RoleKind
-    index: int
+    index: int  # type: ignore[assignment]  # shadows tuple.index, which no role needs
 
     def __str__(self) -> str:
         return f"{self.kind}{self.index}"

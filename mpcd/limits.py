@@ -1,7 +1,7 @@
 """Every bound of mpcd, with its unit as the last word of its name (layer 0, no I/O).
 
-One section per package; a bound that an operator may lower is read through the configuration, which checks it against the one here.
-`docs/OPERATING.md` lists them all, and a test keeps the two in step.
+One section per package; a bound that an operator may lower is read through the configuration, which checks it against
+the one here. `docs/OPERATING.md` lists them all, and a test keeps the two in step.
 """
 
 from __future__ import annotations

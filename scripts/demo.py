@@ -157,7 +157,7 @@ class Demo:
         started = time.perf_counter()
         answer = client.sql(question.sql)
         seconds = time.perf_counter() - started
-        truth = duckdb.sql(question.sql).fetchall()
+        truth = duckdb.execute(question.sql).fetchall()
         rows = paired(answer.table, truth)
         show(answer.table, rows)
         errors, cells, suppressed = differences(rows)
@@ -171,12 +171,12 @@ class Demo:
         assert isinstance(spent, dict)
         for role, numbers in sorted(spent.items()):
             assert isinstance(numbers, list)
-            say(f"  {role}: {numbers[0]} rounds, {numbers[1]} bytes sent")
+            say(f"  {role}: {numbers[0]!r} rounds, {numbers[1]!r} bytes sent")
         say(f"  {answer.info.security}, {seconds * 1000:.0f} ms; opened to the analyst, where released:")
         opened = answer.info.facts["opened"]
         assert isinstance(opened, list)
         for line in opened:
-            say(f"    {line}")
+            say(f"    {line!s}")
 
 
 def paired(table: Table, truth: Sequence[tuple[object, ...]]) -> list[tuple[tuple[object, ...], tuple[object, ...]]]:
@@ -193,8 +193,8 @@ KEYS = frozenset({"horTh", "age_from", "tgrade", "target", "ph.ecog", "sex"})
 
 
 def label(cell: object) -> str:
-    """A group key in one spelling: plain DuckDB reads 3.0 where the roster says that a column is whole, yes where it
-    says true.""" if cell is None or cell is NULL:
+    """A group key in one spelling; plain DuckDB reads 3.0 where the roster says whole, and true where it says yes."""
+    if cell is None or cell is NULL:
         return "NULL"
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))

@@ -1,6 +1,7 @@
 """Write the generated parts of `docs/`: limits, error codes, methods.  `--check` only says whether they are up to date.
 
-Between `<!-- generated: NAME -->` and `<!-- end -->` a document holds what this script makes of the code; a test runs the check.
+Between `<!-- generated: NAME -->` and `<!-- end -->` a document holds what this script makes of the code; a test runs
+the check.
 """
 
 from __future__ import annotations

@@ -123,7 +123,9 @@ def complain(error: MpcdError) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the process's exit code."""
     try:
-        code = mpcctl.main(args=None if arguments is None else list(arguments), standalone_mode=False)
+        code = mpcctl.main(
+            args=None if arguments is None else list(arguments), prog_name="mpcctl", standalone_mode=False
+        )
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:

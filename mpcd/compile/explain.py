@@ -142,9 +142,7 @@ def rules(plan: PhysicalPlan, rules_of: Mapping[str, PartyId]) -> list[str]:
             f"{whose('security')}, error below 2^-{ERROR_BITS}"
         )
     else:
-        lines.append(
-            "security: semi-honest, as every owner allows it: nothing proves that products are right"
-        )
+        lines.append("security: semi-honest, as every owner allows it: nothing proves that products are right")
     missing = numbers.not_enforced()
     if missing:
         lines.append(

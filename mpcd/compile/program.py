@@ -29,7 +29,7 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from mpcd import canonical
+from mpcd import canonical, limits
 from mpcd.compile.physical import PhysicalPlan
 from mpcd.errors import PlanUnsupported
 from mpcd.field import FP, FQ, Field, Vector, bits
@@ -40,7 +40,7 @@ from mpcd.protocols.cost import Cost
 from mpcd.protocols.inputs import BitsInput, FieldInput
 from mpcd.protocols.spec import BitsSpec, FieldSpec
 from mpcd.protocols.verify_batch import cost_checked
-from mpcd.release import gate
+from mpcd.release import gate, sums
 from mpcd.release.gate import GateRules
 from mpcd.sharing import Planes, Replicated
 
@@ -89,6 +89,48 @@ class Program:
         )
         self._values = {field.name: plan.values_of(field.name) for field in FIELDS}
         self._specs = self._input_specs()
+        self._check_sizes()
+
+    def _check_sizes(self) -> None:
+        """Refuse what would break a limit while it runs; every size is public, so all parties refuse alike.
+
+        Raises:
+            PlanUnsupported: too many cells and outputs together.
+        """
+        logical = self._plan.logical
+        vectors = (
+            gate.elements_max(self._rules, self._owners, len(logical.cohorts), self._words),
+            len(logical.values) * self._cells,
+            len(logical.gates) * self._words * 64,
+        )
+        messages = (sum(spec.size_bytes for spec in self._specs) + 4096, self._message_bytes())
+        sizes = {
+            "elements in one vector": (max(vectors), limits.VECTOR_ELEMENTS_MAX),
+            "bytes in one message": (max(messages), limits.LINK_MESSAGE_BYTES_MAX),
+            "bytes in one release": (self.payload_bytes_max, limits.RELEASE_BYTES_MAX - 4096),
+        }
+        for what, (size, most) in sizes.items():
+            if size > most:
+                raise PlanUnsupported(
+                    f"this question is too large: {size} {what}, at most {most} are allowed; "
+                    "ask for fewer cells, outputs or filters at once"
+                )
+
+    def _message_bytes(self) -> int:
+        """An upper bound of the gate's longest message: every plane of its longest vector."""
+        logical = self._plan.logical
+        elements = gate.elements_max(self._rules, self._owners, len(logical.cohorts), self._words)
+        width = sums.term_width(logical.cohort_width, self._owners, self._rules.threshold) + 1
+        return width * elements // 8
+
+    @property
+    def payload_bytes_max(self) -> int:
+        """An upper bound of one party's payload: both copies of every status plane and value, and their framing."""
+        logical = self._plan.logical
+        per_gate = gate.STATUS_PLANES * 2 * (self._words * 8 + 8)
+        fields = {field.name: field for field in FIELDS}
+        values = sum(2 * (fields[value.field].element_bytes * self._cells + 8) for value in logical.values)
+        return len(logical.gates) * per_gate + values + 1024
 
     def _input_specs(self) -> list[BitsSpec | FieldSpec]:
         """What each owner gives, in order: all cohorts' counts, then the values of each field that has any."""

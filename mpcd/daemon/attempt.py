@@ -10,7 +10,7 @@ import trio
 
 from mpcd.compile.physical import PhysicalPlan
 from mpcd.compile.program import Program
-from mpcd.errors import MpcdError, Refusal
+from mpcd.errors import MpcdError, PeerGone, Refusal
 from mpcd.identity.request import SignedRequest
 from mpcd.ids import PartyId, Role, SessionId
 from mpcd.session.agreement import Answer
@@ -59,6 +59,11 @@ class Attempt:
         """True from our second commit on: a lost channel no longer ends it, since acknowledgements can still come."""
         self.settled = False
         """True once every participant has acknowledged: nothing ends it any more."""
+        self.participants: frozenset[PartyId] | None = None
+        """Known once we have a plan; until then the others' aborts are kept, not believed."""
+        self.aborts: dict[PartyId, MpcdError] = {}
+        self.lost: set[PartyId] = set()
+        """Whose channel was away when we told it something, or went away before we waited for it."""
         self.waiting_for: frozenset[PartyId] = frozenset()
         self.doing = "planning"
         self.scope = trio.CancelScope()
@@ -73,6 +78,19 @@ class Attempt:
         self._changed.set()
         self._changed = trio.Event()
 
+    def abort(self, party: PartyId, error: MpcdError) -> None:
+        """`party` says that it ended the session: that ends ours if it takes part at all."""
+        self.aborts.setdefault(party, error)
+        if self.participants is not None:
+            self.admit_aborts(self.participants)
+
+    def admit_aborts(self, participants: frozenset[PartyId]) -> None:
+        """From now on we know whose word ends the session; the words that came before count too."""
+        self.participants = participants
+        for party, error in self.aborts.items():
+            if party in participants:
+                self.fail(error, Event.PEER_STOPPED)
+
     def fail(self, error: MpcdError, event: Event) -> None:
         """End the session from outside its task, as long as that is possible."""
         if not self.settled and self.failure is None:
@@ -80,9 +98,15 @@ class Attempt:
             self.scope.cancel()
 
     async def wait(self, parties: frozenset[PartyId], have: Callable[[], Collection[PartyId]], doing: str) -> None:
-        """Until `have()` covers `parties`; meanwhile a deadline would name the silent ones and what was awaited."""
+        """Until `have()` covers `parties`; meanwhile a deadline would name the silent ones and what was awaited.
+
+        Raises:
+            PeerGone: one of them is away, and nothing is recorded yet.
+        """
         self.doing = doing
         while missing := parties.difference(have()):
+            if not self.durable and (away := sorted(missing & self.lost)):
+                raise PeerGone(away[0], f"party {away[0]} was away while we were {doing}; ask again when it is back")
             self.waiting_for = missing
             await self._changed.wait()
         self.waiting_for = frozenset()

@@ -18,7 +18,7 @@ from mpcd.canonical import Value
 from mpcd.compile import explain
 from mpcd.compile.program import Program
 from mpcd.daemon.sessions import Explanation, Outcome
-from mpcd.errors import ConfigurationInvalid, MpcdError, NotFound, Refusal, RequestInvalid
+from mpcd.errors import Bug, ConfigurationInvalid, MpcdError, NotFound, Refusal, RequestInvalid
 from mpcd.field import kernels
 from mpcd.governance import entries
 from mpcd.governance.policy import visible_tables
@@ -125,6 +125,9 @@ class NodeBackend:
                 job.finish(self._job_result(outcome))
             except MpcdError as error:
                 job.fail(error, "refused" if error.code == "mpc.Refused" else "aborted")
+            except Exception:  # a bug ends the job, never the daemon
+                self._node.log.exception("job_failed", job=job.name)
+                job.fail(Bug("this party met an internal error; its log says where"))
             finally:
                 nursery.cancel_scope.cancel()
 

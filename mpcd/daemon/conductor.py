@@ -116,13 +116,16 @@ class Shell:
         """Every other party of the roster."""
         return [party.id for party in self.settings.roster.parties if party.id != self.settings.me]
 
-    async def tell(self, parties: Sequence[PartyId] | frozenset[PartyId], message: Message) -> None:
-        """Send to each; a party that is away is noticed by whoever waits for it."""
+    async def tell(self, parties: Sequence[PartyId] | frozenset[PartyId], message: Message) -> set[PartyId]:
+        """Send to each; returns who is away."""
+        away = set()
         for party in parties:
             try:
                 await self.network.send_control(party, message)
             except PeerGone as error:
                 self.log("message_not_sent", party=int(party), kind=str(message["type"]), reason=str(error))
+                away.add(party)
+        return away
 
 
 class Concluded(Exception):  # not an error: the same end at every party, already known to all
@@ -132,6 +135,10 @@ class Concluded(Exception):  # not an error: the same end at every party, alread
         super().__init__(str(error))
         self.event = event
         self.error = error
+
+
+class NotConcerned(SessionFault):
+    """This party neither gives data nor computes in the session; it has answered, and that is all."""
 
 
 class Conductor:
@@ -190,17 +197,19 @@ class Conductor:
         self._observer.state(self._state)
         try:
             explanation = await self._agree()
+        except NotConcerned:
+            raise
         except Concluded as conclusion:
             if self._attempt.dry_run:
                 raise conclusion.error from None
             event: Event | None = conclusion.event
             self._error = conclusion.error
-        except (MpcdError, trio.Cancelled) as error:
-            event = self._failed(error)
+        except (Exception, trio.Cancelled, BaseExceptionGroup) as error:  # noqa: BLE001  # see _reason
+            event = self._failed(self._reason(error) or error)
             if self._attempt.dry_run and self._error is not None:
                 raise self._error from None
         else:
-            if self._attempt.dry_run:
+            if self._run is None:
                 return explanation
             event = Event.ALL_AGREE
         while event is not None:
@@ -222,8 +231,8 @@ class Conductor:
             for effect in effects:
                 try:
                     following = await self._perform[effect]() or following
-                except (MpcdError, trio.Cancelled, BaseExceptionGroup) as error:
-                    reason = _reason(error)
+                except (Exception, trio.Cancelled, BaseExceptionGroup) as error:
+                    reason = self._reason(error)
                     if over and reason is not None:
                         self._note_broken(effect, reason)
                     elif over:
@@ -231,6 +240,23 @@ class Conductor:
                     else:
                         return self._failed(reason or error)
         return following
+
+    def _reason(self, error: BaseException) -> MpcdError | None:
+        """The first reason in what one or several roles raised; None if there was nothing but cancellation.
+
+        What nobody expected is logged with its place and becomes a `Bug`: it ends the session, not the daemon.
+        """
+        if isinstance(error, MpcdError):
+            return error
+        if isinstance(error, BaseExceptionGroup):
+            reasons = [self._reason(inner) for inner in error.exceptions]
+            return next((reason for reason in reasons if reason is not None), None)
+        if isinstance(error, trio.Cancelled):
+            return None
+        if not isinstance(error, Exception):
+            raise error
+        self._shell.log("session_failed", state=str(self._state), exc_info=error)
+        return Bug("this party met an internal error; its log says where")
 
     def _note_broken(self, effect: Effect, error: MpcdError) -> None:
         """An effect of the end failed: the others are still performed, the first reason is kept."""
@@ -267,15 +293,21 @@ class Conductor:
         value = answer.to_value()
         for party in self._shell.others:
             message: Message = {"type": messages.ANSWER, "attempt": attempt.id, "answer": value}
-            await self._shell.tell([party], {**message, "secret": self._drawn[party]})
+            attempt.lost |= await self._shell.tell([party], {**message, "secret": self._drawn[party]})
         if plan is None:
             self._refusals = _as_refusals((answer,))
             raise Concluded(Event.SOME_FAIL, _verdict_of((answer,)))
         participants = self._participants(plan)
+        if self._me not in participants:
+            raise NotConcerned("this party has no role in the session")
+        attempt.admit_aborts(participants)
+        for party in sorted(participants - {self._me} - attempt.answers.keys()):
+            self._shell.network.channel_hash(party)  # raises PeerGone for one that is away: nobody waits for it
         await attempt.wait(participants, lambda: attempt.answers, "waiting for the parties' answers")
         answers = [attempt.answers[party] for party in sorted(participants)]
         explanation = self._conclude(answers, plan)
-        if not attempt.dry_run:
+        # A party of the roster that neither gives, computes nor proposed has nothing more to do with it.
+        if not attempt.dry_run and self._me in participants:
             self._run = Run(
                 request=self._request,
                 plan=explanation.plan,
@@ -296,6 +328,8 @@ class Conductor:
             "attempt": self._attempt.id,
             "request_digest": request.digest(),
             "roster_hash": settings.roster_hash,
+            "proposer": self._proposer,
+            "dry_run": self._attempt.dry_run,
             "nonce": settings.entropy(agreement.NONCE_BYTES),
             "clock_seconds": settings.utc_seconds(),
         }
@@ -326,7 +360,13 @@ class Conductor:
         self._refusals = _as_refusals(answers)
         refusals = tuple(reason for answer in answers for reason in answer.refusals)
         try:
-            agreement.check_bound(answers, self._attempt.id, self._request.digest())
+            agreement.check_bound(
+                answers,
+                self._attempt.id,
+                self._request.digest(),
+                self._proposer,
+                dry_run=self._attempt.dry_run,
+            )
             if not (self._attempt.dry_run and refusals):
                 agreement.check_verdicts(answers)
             agreement.check_alike(answers)
@@ -353,6 +393,11 @@ class Conductor:
             raise Concluded(Event.SOME_REFUSE if isinstance(error, Refused) else Event.SOME_FAIL, error) from error
         return Explanation(physical, refusals, whose)
 
+    @property
+    def _proposer(self) -> PartyId:
+        assert self._attempt.proposer is not None
+        return self._attempt.proposer
+
     def _compute_parties(self) -> tuple[PartyId, PartyId, PartyId]:
         """The first three parties of the roster that compute, by id."""
         first, second, third = sorted(p.id for p in self._settings.roster.parties if "compute" in p.roles)[:3]
@@ -360,8 +405,7 @@ class Conductor:
 
     def _participants(self, plan: LogicalPlan) -> frozenset[PartyId]:
         """Owners, compute parties, and the proposer, who hands the result to its analyst."""
-        assert self._attempt.proposer is not None
-        return frozenset({*plan.owners, *self._compute_parties(), self._attempt.proposer})
+        return frozenset({*plan.owners, *self._compute_parties(), self._proposer})
 
     # ------------------------------------------------------------------------------------------ effects: before running
 
@@ -396,6 +440,7 @@ class Conductor:
         """Derive and confirm the PRSS keys, if we compute."""
         plan = self._agreed.plan
         if self._me in plan.compute:
+            assert self._links is not None
             index = plan.compute.index(self._me)
             self._keys = PrssKeys.derive(
                 index,
@@ -403,7 +448,7 @@ class Conductor:
                 plan.compute,
                 self._drawn,
                 self._attempt.secrets,
-                self._shell.network.channel_hash,
+                self._links.channel_hash,
             )
             await self._keys.confirm(self._transport(Role("compute", index)))
         return Event.KEYS_CONFIRMED
@@ -516,8 +561,7 @@ class Conductor:
     async def _send_release(self) -> None:
         """Our sealed bytes to the proposer; the proposer waits for everybody's."""
         attempt, run = self._attempt, self._agreed
-        proposer = attempt.proposer
-        assert proposer is not None
+        proposer = self._proposer
         if self._sealed:
             attempt.releases[self._me] = self._sealed
             if proposer != self._me:
@@ -586,18 +630,6 @@ def _verdict_of(answers: Sequence[Answer]) -> MpcdError:
     except MpcdError as error:
         return error
     raise Bug("answers that refuse nothing have no verdict")
-
-
-def _reason(error: BaseException) -> MpcdError | None:
-    """The first typed error in what several roles raised at once; None if there was nothing but cancellation."""
-    if isinstance(error, MpcdError):
-        return error
-    if isinstance(error, BaseExceptionGroup):
-        reasons = [_reason(inner) for inner in error.exceptions]
-        return next((reason for reason in reasons if reason is not None), None)
-    if isinstance(error, trio.Cancelled):
-        return None
-    raise error
 
 
 def _event_of(error: MpcdError) -> Event:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import trio
 
@@ -17,6 +17,9 @@ from mpcd.ids import DataVersion, PartyId, SessionId
 from mpcd.store.store import NonceUse, Store
 
 T = TypeVar("T")
+_REASONS_MAX: Final = 32
+_WORD: Final = 200
+_SENTENCE: Final = 400
 
 
 class StoreJournal:
@@ -41,7 +44,7 @@ class StoreJournal:
 
     async def refused(self, request: SignedRequest, reasons: tuple[Refusal, ...]) -> None:
         """See `session.ports.Journal`; a request that was refused before stays refused once."""
-        entry = entries.refused(request.to_bytes(), request.digest(), reasons)
+        entry = entries.refused(request.to_bytes(), request.digest(), _shortened(reasons))
         commit = partial(self._store.commit_refused, entry, now=self._utc_seconds(), burn=_nonce(request))
         try:
             await self.run(commit)
@@ -125,6 +128,12 @@ class StoreJournal:
                     return frozenset(PartyId(int(party)) for party in parties)  # type: ignore[arg-type]
             stop = first
         raise StoreFailed("a recorded session's `agreed` entry cannot be read; it stays recorded, unreleased")
+
+
+def _shortened(reasons: tuple[Refusal, ...]) -> tuple[Refusal, ...]:
+    """As much of the reasons as an entry holds: a peer's many words must not keep ours from being written."""
+    kept = [Refusal(r.party, r.rule[:_WORD], r.subject[:_WORD], r.message[:_SENTENCE]) for r in reasons[:_REASONS_MAX]]
+    return tuple(kept)
 
 
 def _nonce(request: SignedRequest) -> NonceUse:

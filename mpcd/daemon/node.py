@@ -33,7 +33,7 @@ from mpcd.daemon.config import Config
 from mpcd.daemon.journal import StoreJournal
 from mpcd.daemon.notify import Notifier
 from mpcd.daemon.sessions import Sessions, Settings
-from mpcd.errors import ConfigurationInvalid, DataInvalid, EngineFailed, MpcdError, Refusal
+from mpcd.errors import ConfigurationInvalid, DataInvalid, EngineFailed, MpcdError, PeerGone, Refusal
 from mpcd.governance import entries
 from mpcd.governance.disclosure import DisclosureRules
 from mpcd.governance.policy import PlanFacts, Policy, Security, decide
@@ -44,6 +44,7 @@ from mpcd.ids import PartyId, Role, SessionId
 from mpcd.net import LocalIdentity, Mesh, PeerConfig
 from mpcd.net.events import Event
 from mpcd.net.links import SessionLinks
+from mpcd.net.memory import keep_freed_vectors
 from mpcd.plan.ir import LogicalPlan
 from mpcd.roster import Roster
 from mpcd.sources.engine import DuckdbEngine, EngineSettings
@@ -196,6 +197,7 @@ class Node:
         self.started = time.time()
         self.stopping = trio.Event()
         self._nursery: trio.Nursery | None = None
+        self._sockets: dict[SocketKind, socket.socket] = {}
 
     def _make_mesh(self, key: ChannelKey) -> Mesh:
         config, roster = self.config, self.roster
@@ -250,6 +252,8 @@ class Node:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + limits.STOP_SECONDS_MAX):
                 await self.engine.close()
                 await self.planner.close()
+            for kind, listener in self._sockets.items():
+                sockets.remove(self._place(kind), listener)
             self.store.close()
 
     def spawn(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
@@ -276,18 +280,19 @@ class Node:
         for row in report.recorded:
             self.sessions.settle_later(row.session)
         backend = NodeBackend(self)
-        for kind, listener in self._listeners().items():
+        self._sockets = self._listeners()
+        for kind, listener in self._sockets.items():
             server = ApiServer(backend, kind, self.config.sockets.admin_uids)
             await nursery.start(server.serve, listener)
         nursery.start_soon(self.notifier.feed_watchdog, self._healthy)
 
     def _listeners(self) -> dict[SocketKind, socket.socket]:
         passed = sockets.inherited(os.environ, os.getpid())
-        places: dict[SocketKind, Path] = {
-            "api": self.config.sockets.api,
-            "admin": self.config.sockets.admin,
-        }
-        return {kind: passed.get(kind) or sockets.listen(path) for kind, path in places.items()}
+        kinds: tuple[SocketKind, ...] = ("api", "admin")
+        return {kind: passed.get(kind) or sockets.listen(self._place(kind)) for kind in kinds}
+
+    def _place(self, kind: SocketKind) -> Path:
+        return self.config.sockets.api if kind == "api" else self.config.sockets.admin
 
     async def _healthy(self) -> bool:
         """The loop runs (we are in it) and the store can be read."""
@@ -324,8 +329,15 @@ class Node:
     def _network_event(self, event: Event) -> None:
         party = None if event.party is None else int(event.party)
         self.log.info(event.name, party=party, reason=event.message)
-        if event.name == "channel-lost" and event.party is not None:
-            self.sessions.lost(event.party)
+        if event.name in {"channel-lost", "channel-closed"} and event.party is not None:
+            self._look_for(event.party)
+
+    def _look_for(self, party: PartyId) -> None:
+        """A channel to `party` has ended: unless another one took its place, the sessions must know."""
+        try:
+            self.mesh.channel_hash(party)
+        except PeerGone:
+            self.sessions.lost(party)
 
     def _session_event(self, event: str, **fields: object) -> None:
         self.log.info(event, **fields)
@@ -333,5 +345,6 @@ class Node:
 
 def main(config: Config, notifier: Notifier) -> None:
     """Run the daemon of `config` until it is told to stop."""
+    keep_freed_vectors()
     node = Node(config, notifier)
     trio.run(node.run, strict_exception_groups=True)

@@ -14,7 +14,7 @@ from its store.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final, cast
 
@@ -46,7 +46,7 @@ from mpcd.session.ports import EnginePort, Journal, Network, PlannerPort
 __all__ = ["Attempt", "Explanation", "Outcome", "Sessions", "Settings"]
 
 EARLY_ATTEMPTS_MAX: Final = 64
-"""Attempts of which we hold messages without conducting them: not proposed to us yet, or over."""
+"""Attempts, per party that spoke of them first, that we keep: not proposed to us yet, running, or over."""
 
 
 class Sessions:
@@ -69,9 +69,11 @@ class Sessions:
         self._shell = Shell(
             settings, network, planner, engine, owner, journal, log, spawn=self._spawn, known=self._remember
         )
-        self._attempts: OrderedDict[bytes, Attempt] = OrderedDict()
+        self._attempts: dict[bytes, Attempt] = {}
+        self._held: dict[PartyId, deque[bytes]] = {}
         self._running: dict[bytes, Attempt] = {}
         self._by_session: dict[bytes, Attempt] = {}
+        self._computing = frozenset(p.id for p in settings.roster.parties if "compute" in p.roles)
         self._digests: set[RequestDigest] = set()
         self._nursery: trio.Nursery | None = None
         self.draining = False
@@ -93,11 +95,13 @@ class Sessions:
         self._nursery.start_soon(self._quietly, work, *arguments)
 
     async def _quietly(self, work: Callable[..., Awaitable[object]], *arguments: object) -> None:
-        """A task that nobody waits for: its expected failures are logged."""
+        """A task that nobody waits for: its failures are logged; a bug ends the task, never the daemon."""
         try:
             await work(*arguments)
         except MpcdError as error:
-            self._log("task_failed", code=error.code, reason=str(error))
+            self._log("session_task_ended", code=error.code, reason=str(error))
+        except Exception as error:  # noqa: BLE001  # the daemon outlives whatever one session stumbles over
+            self._log("session_task_failed", exc_info=error)
 
     # ------------------------------------------------------------------------------------------ from our own analysts
 
@@ -127,9 +131,11 @@ class Sessions:
 
     def _propose(self, request: SignedRequest, *, dry_run: bool) -> Attempt:
         self._admit()
+        self._check_new(request, dry_run=dry_run)
         attempt = Attempt(self._settings.entropy(agreement.ATTEMPT_BYTES))
         attempt.proposer, attempt.dry_run = self._me, dry_run
         self._attempts[attempt.id] = attempt
+        self._keep(self._me, attempt.id)
         message: Message = {
             "type": messages.PROPOSE,
             "attempt": attempt.id,
@@ -137,8 +143,12 @@ class Sessions:
             "dry_run": dry_run,
         }
         for party in self._shell.others:
-            self._spawn(self._shell.tell, [party], message)
+            self._spawn(self._tell_proposal, attempt, party, message)
         return attempt
+
+    async def _tell_proposal(self, attempt: Attempt, party: PartyId, message: Message) -> None:
+        attempt.lost |= await self._shell.tell([party], message)
+        attempt.notify()
 
     def cancel(self, attempt: Attempt) -> None:
         """The analyst or an owner wants the session ended; without effect once all have acknowledged."""
@@ -151,6 +161,10 @@ class Sessions:
         if len(self._running) >= self._settings.sessions_max:
             raise Busy(f"this party already runs {len(self._running)} sessions; ask again later")
 
+    def _check_new(self, request: SignedRequest, *, dry_run: bool) -> None:
+        if not dry_run and request.digest() in self._digests:
+            raise RequestInvalid("the same request is already running; each request is used once")
+
     # ------------------------------------------------------------------------------------------ from the other parties
 
     async def receive(self, party: PartyId, message: Message) -> None:
@@ -159,7 +173,7 @@ class Sessions:
         if kind == messages.GONE:
             self._receive_gone(party, message)
             return
-        attempt = self._attempt_of(message)
+        attempt = self._attempt_of(party, message)
         if attempt is None:
             if kind == messages.RECORDED and message["ask"]:
                 self._spawn(self._answer_ask, party, SessionId(cast("bytes", message["session"])))
@@ -171,14 +185,14 @@ class Sessions:
             attempt.answers.setdefault(party, answer)
             attempt.secrets.setdefault(party, cast("bytes", message["secret"]))
         elif kind == messages.ABORT:
-            attempt.fail(_reported(party, message), Event.PEER_STOPPED)
+            attempt.abort(party, _reported(party, message))
         elif kind == messages.RECORDED:
             self._receive_recorded(party, attempt, message)
-        elif kind == messages.RELEASE:
+        elif kind == messages.RELEASE and attempt.proposer == self._me and party in self._computing:
             attempt.releases.setdefault(party, cast("bytes", message["envelope"]))
         attempt.notify()
 
-    def _attempt_of(self, message: Message) -> Attempt | None:
+    def _attempt_of(self, party: PartyId, message: Message) -> Attempt | None:
         """By session where the message names one that runs here, else by attempt; a new one is held."""
         by_session = self._by_session.get(cast("bytes", message.get("session", b"")))
         if by_session is not None:
@@ -189,14 +203,24 @@ class Sessions:
             # An ask about a session that is over here is answered from the store.
             over = attempt_id not in self._running and message["type"] == messages.RECORDED and message["ask"]
             return None if over else known
-        return None if attempt_id == messages.NO_ATTEMPT else self._hold(attempt_id)
+        return None if attempt_id == messages.NO_ATTEMPT else self._hold(party, attempt_id)
 
-    def _hold(self, attempt_id: bytes) -> Attempt:
+    def _hold(self, party: PartyId, attempt_id: bytes) -> Attempt:
+        """A new attempt that `party` spoke of first; it pushes out its own oldest ones, never another's."""
         attempt = self._attempts[attempt_id] = Attempt(attempt_id)
-        idle = [key for key in self._attempts if key not in self._running]
-        for key in idle[: max(0, len(idle) - EARLY_ATTEMPTS_MAX)]:
-            del self._attempts[key]
+        self._keep(party, attempt_id)
         return attempt
+
+    def _keep(self, party: PartyId, attempt_id: bytes) -> None:
+        """Count an attempt against `party`'s places; running ones are never pushed out (`sessions_max` bounds them)."""
+        held = self._held.setdefault(party, deque())
+        held.append(attempt_id)
+        for _ in range(len(held) - EARLY_ATTEMPTS_MAX):
+            oldest = held.popleft()
+            if oldest in self._running:
+                held.append(oldest)
+            else:
+                self._attempts.pop(oldest, None)
 
     def _receive_proposal(self, party: PartyId, attempt: Attempt, message: Message) -> None:
         if attempt.proposer is not None:
@@ -207,7 +231,7 @@ class Sessions:
 
     def _receive_recorded(self, party: PartyId, attempt: Attempt, message: Message) -> None:
         attempt.said_recorded.setdefault(party, cast("bytes", message["session"]))
-        if message["ask"] and attempt.durable:
+        if message["ask"] and attempt.said_recorded.get(self._me) == message["session"]:
             self._spawn(self._shell.tell, [party], {**message, "ask": False})
 
     def _receive_gone(self, party: PartyId, message: Message) -> None:
@@ -233,6 +257,7 @@ class Sessions:
     def lost(self, party: PartyId) -> None:
         """The channel to `party` is gone: sessions that wait for it and are not recorded end."""
         for attempt in list(self._running.values()):
+            attempt.lost.add(party)
             if party in attempt.waiting_for and not attempt.durable:
                 reason = PeerGone(party, f"party {party} went away while we were {attempt.doing}")
                 attempt.fail(reason, Event.PEER_LOST)
@@ -244,6 +269,7 @@ class Sessions:
         try:
             self._admit()
             request = SignedRequest.from_bytes(encoded)
+            self._check_new(request, dry_run=attempt.dry_run)
         except MpcdError as error:
             # We cannot even answer: say so instead, and nobody waits for us.
             code, text = agreement.failure_of(error)
@@ -254,12 +280,9 @@ class Sessions:
 
     async def _guard(self, attempt: Attempt, request: SignedRequest, observer: Observer) -> Explanation | Outcome:
         """Conduct under the one deadline."""
-        digest = request.digest()
-        if not attempt.dry_run and digest in self._digests:
-            raise RequestInvalid("the same request is already running; each request is used once")
+        digests = set() if attempt.dry_run else {request.digest()}
         self._running[attempt.id] = attempt
-        if not attempt.dry_run:
-            self._digests.add(digest)
+        self._digests |= digests
         attempt.scope.deadline = trio.current_time() + self._settings.session_seconds_max
         try:
             with attempt.scope:
@@ -267,7 +290,7 @@ class Sessions:
             raise attempt.failure or SessionFault("the session ended while it was being ended")
         finally:
             self._running.pop(attempt.id, None)
-            self._digests.discard(digest)
+            self._digests -= digests
             for session in [key for key, value in self._by_session.items() if value is attempt]:
                 del self._by_session[session]
 

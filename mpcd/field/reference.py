@@ -306,8 +306,6 @@ def from_planes(planes: Sequence[Sequence[int]], count: int) -> list[int]:
     ]
 
 
-
-
 class ReferenceBinary(ReferenceField):
     """GF(2^degree) in Python integers, one word per element; `binary.K` for degree 64, toy fields for less."""
 

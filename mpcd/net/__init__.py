@@ -6,6 +6,7 @@ hello.py      roster and run, told encrypted     handshake.py  three messages, s
 channel.py    one connection, both directions    inbox.py      where messages are put
 links.py      a session's view: transports       peer.py       which channel stays; control messages
 mesh.py       listen, dial, reconnect            recording.py  the tests' view of the plaintext
+memory.py     keep freed vectors
 """
 
 from mpcd.net.config import LocalIdentity, Pace, PeerConfig, RosterView

@@ -380,8 +380,6 @@ class Mesh:
         """Call the handler for each of the peer's control messages, in order."""
         while True:
             channel, encoded = await peer.next_control()
-            if channel.state is ChannelState.CLOSED:
-                continue
             try:
                 message = CONTROL.decode(encoded)
             except WireFailed as error:

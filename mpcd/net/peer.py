@@ -99,6 +99,8 @@ class Peer:
         self._past_sent = 0
         self._past_received = 0
         self._discard = Discard()
+        self._dropped = 0
+        self._dropped_last = ""
         self._control_lock = trio.Lock()
         self._control_room = trio.Event()
         self._control_send, self._control_receive = trio.open_memory_channel[tuple[Channel, bytes]](float("inf"))
@@ -268,6 +270,8 @@ class Peer:
         if self._mesh.is_over(link.session):
             return None
         early = self._early.get(link.session)
+        if early is not None and link in early.limits:
+            return early
         held = sum(len(held.inboxes) + len(held.limits) for held in self._early.values())
         if held >= limits.EARLY_LINKS_MAX or (early is None and len(self._early) >= limits.EARLY_SESSIONS_MAX):
             self._drop_early(link.session, "too many messages for sessions that are not open here")
@@ -289,8 +293,8 @@ class Peer:
 
     def _drop_early(self, session: bytes, why: str) -> None:
         self._early.pop(session, None)
-        text = f"{self.config.name}: messages of session {session[:4].hex()} were dropped: {why}"
-        self._emit(Event("early-messages-dropped", text, self.party))
+        self._dropped += 1
+        self._dropped_last = f"session {session[:4].hex()}, {why}"
 
     # -------------------------------------------------------------------------------------------- control
 
@@ -340,9 +344,13 @@ class Peer:
             )
         while self._early:
             session, early = next(iter(self._early.items()))
-            if now - early.since <= limits.ROUND_SECONDS_MAX:
+            if now - early.since <= limits.SESSION_SECONDS_MAX:
                 break
             self._drop_early(session, "the session was not opened here in time")
+        if self._dropped:
+            text = f"{self.config.name}: early messages were dropped, {self._dropped} times; last: {self._dropped_last}"
+            self._dropped = 0
+            self._emit(Event("early-messages-dropped", text, self.party))
 
 
 def _short(channel: Channel) -> str:

@@ -25,11 +25,6 @@ MESSAGE_CHARGE_BYTES = 64
 """What a message counts beside its payload."""
 
 
-def charge_bytes(payload_bytes: int) -> int:
-    """What a message of `payload_bytes` takes from a window."""
-    return payload_bytes + MESSAGE_CHARGE_BYTES
-
-
 class SendWindow:
     """The sender's end: may the next message start?"""
 

@@ -28,7 +28,7 @@ from mpcd.plan.rows import Rows, flatten, unwrap
 from mpcd.plan.sql import parse, spelled
 from mpcd.results import shape
 from mpcd.results.schema import FormError
-from mpcd.results.shape import Output, Shape, ValueShape
+from mpcd.results.shape import KEYS_MAX, Output, Shape, ValueShape
 from mpcd.roster.model import Roster, Table
 
 _JOIN_KINDS: Final[dict[tuple[str, str], JoinKind]] = {
@@ -78,6 +78,8 @@ def _plan(select: exp.Select, roster: Roster, as_of: dt.date) -> LogicalPlan:
     where = select.args.get("where")
     condition = None if where is None else rows.predicate(where.this)
     key_nodes = _key_nodes(select, names, aliases)
+    if len(key_nodes) > KEYS_MAX:
+        raise PlanUnsupported(f"GROUP BY takes at most {KEYS_MAX} columns")
     planned = [plan_key(rows, node, _key_name(node, items, names)) for node in key_nodes]
     _check_cells([key for key, _, _ in planned])
     moments = Moments(relation)
@@ -311,6 +313,8 @@ def _order(select: exp.Select, groups: Groups, aliases: dict[str, exp.Expr]) -> 
         return ()
     groups.aliases = aliases
     terms: list[shape.OrderTerm] = []
+    if len(order.expressions) > limits.OUTPUTS_MAX:
+        raise PlanUnsupported(f"ORDER BY takes at most {limits.OUTPUTS_MAX} columns")
     for term in order.expressions:
         node = unwrap(term.this)
         if isinstance(node, exp.Var):

@@ -15,12 +15,14 @@ from typing import ClassVar, Final
 from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.errors import ParseError, SqlglotError
+from sqlglot.generators.duckdb import DuckDBGenerator
 from sqlglot.tokenizer_core import Token, TokenType
 
 from mpcd import limits
 from mpcd.errors import PlanInvalid, PlanUnsupported
 
 _FIRST: Final = frozenset({TokenType.SELECT, TokenType.FROM, TokenType.WITH, TokenType.L_PAREN})
+_JOINS: Final = frozenset({TokenType.JOIN, TokenType.STRAIGHT_JOIN})
 _BINARY: Final = frozenset({"this", "expression"})
 _UNARY: Final = frozenset({"this"})
 
@@ -171,11 +173,11 @@ _ARGUMENT_ADVICE: Final[dict[str, str]] = {
 }
 
 
-class _Names(DuckDB.Generator):
+class _Names(DuckDBGenerator):
     """Writes expressions as column names: one spelling for each, whatever the text said."""
 
     TRANSFORMS: ClassVar = {
-        **DuckDB.Generator.TRANSFORMS,
+        **DuckDBGenerator.TRANSFORMS,
         exp.Variance: lambda self, node: self.func("VAR_SAMP", node.this),
         exp.VariancePop: lambda self, node: self.func("VAR_POP", node.this),
         exp.Stddev: lambda self, node: self.func("STDDEV_SAMP", node.this),
@@ -229,6 +231,9 @@ def _check_one_select(tokens: list[Token]) -> None:
         kinds.pop()
     if not kinds or TokenType.SEMICOLON in kinds:
         raise PlanInvalid("a request is exactly one SELECT")
+    if sum(kind in _JOINS for kind in kinds) >= limits.PLAN_SOURCES_MAX:
+        # The parser takes twice as long for each JOIN that has no ON.
+        raise PlanUnsupported(f"at most {limits.PLAN_SOURCES_MAX} tables are joined")
     if kinds[0] not in _FIRST:
         raise PlanInvalid(f"a request is exactly one SELECT; this one starts with {tokens[0].text[:20].upper()}")
 

@@ -418,8 +418,10 @@ class Claim:
 
 def _products_of(record: Record) -> int:
     """Products of a record, in elements of the first level."""
-    x = record.x
-    return x.a.size * 64 if isinstance(x, Planes) else len(x)
+    if isinstance(record.x, Planes):
+        return record.x.a.size * 64
+    assert isinstance(record.x, Replicated)
+    return len(record.x)
 
 
 def _beta_pattern(field: Field, beta: Vector, chunk: int) -> Vector:

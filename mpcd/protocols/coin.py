@@ -134,7 +134,7 @@ def cost_compare() -> Cost:
     return each(1, 2 * HASH_BYTES)
 
 
-# ------------------------------------------------------------------------------------------------ what a coin expands to
+# ---------------------------------------------------------------------------------------------- what a coin expands to
 
 
 def elements(seed: bytes, label: bytes, field: Field, count: int) -> Vector:

@@ -11,7 +11,7 @@ u + v over GF(2) is u + v - 2uv over the field, twice.
 Rejected: masks of random bits (daBits, edaBits): with three parties the local sharing needs neither preprocessing nor
 statistical slack.
 
-Source: the share conversion of Araki et al. 2018 (ABY3, ia.cr/2018/403), here over a Mersenne prime.
+Source: the share conversion of Mohassel and Rindal 2018 (ABY3, ia.cr/2018/403), here over a Mersenne prime.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Inputs of parties outside the compute three: one message each, compared by both holders before it is used.
 
-An input party draws two 32-byte seeds, expands x_0 and x_1 of all its items from them, and computes
-x_2 = x - x_0 - x_1:
+An input party makes two 32-byte seeds of its entropy and the session id, expands x_0 and x_1 of all its items from
+them, and computes x_2 = x - x_0 - x_1:
 
     P_0 gets seed_0, seed_1          P_1 gets seed_1, x_2          P_2 gets x_2, seed_0
 
@@ -116,6 +116,17 @@ def _checked(item: InputItem) -> Spec:
     return item.spec
 
 
+def _session_seeds(ctx: InputContext, drawn: bytes) -> tuple[bytes, bytes]:
+    """The two seeds, from our own entropy *and* the session id, into which everybody's fresh nonces went.
+
+    A restored or cloned host may draw the same bytes again; the same seeds in two sessions would show their holders the
+    difference of the two inputs (SECURITY, Randomness and life cycle).
+    """
+    place = ctx.session + str(ctx.role).encode()
+    first, second = drawn[:SEED_BYTES], drawn[SEED_BYTES:]
+    return derive(first, b"input seed 0" + place), derive(second, b"input seed 1" + place)
+
+
 async def provide(ctx: InputContext, items: Sequence[InputItem]) -> None:
     """Share all items of one input party with the compute parties; the other end is `receive`.
 
@@ -130,11 +141,11 @@ async def provide(ctx: InputContext, items: Sequence[InputItem]) -> None:
         PeerGone: a compute party is away.
     """
     specs = [_checked(item) for item in items]
-    seeds = ctx.entropy(2 * SEED_BYTES)
-    seed_0, seed_1 = seeds[:SEED_BYTES], seeds[SEED_BYTES:]
-    if len(seed_1) != SEED_BYTES:
+    drawn = ctx.entropy(2 * SEED_BYTES)
+    if len(drawn) != 2 * SEED_BYTES:
         raise Bug("the entropy source gave too few bytes")
     vectors = [item.planes if isinstance(item, BitsInput) else item.vector for item in items]
+    seed_0, seed_1 = _session_seeds(ctx, drawn)
     view = (await ctx.compute(_last_message, specs, vectors, seed_0, seed_1)).data
     size = len(view) - 2 * SEED_BYTES
     await ctx.narrow("share").exchange(

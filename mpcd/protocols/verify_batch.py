@@ -68,7 +68,8 @@ from mpcd.sharing import Planes, Replicated
 
 ERROR_BITS: Final = 53
 """A session in which some product is wrong opens anything with a probability below 2^-ERROR_BITS: its first wrong
-batch must pass, and every batch has `soundness` below that.""" _OPENED: Final = 3
+batch must pass, and every batch has `soundness` below that."""
+_OPENED: Final = 3
 """X, Y and T."""
 
 
@@ -285,7 +286,7 @@ def _plans(checks: Sequence[Check]) -> list[tuple[Field, list[int]]]:
 
 
 def cost_checked(cost: Cost) -> Cost:
-    """A protocol with the verification of all its relations: full batches where they fill, the rest before one opening."""
+    """A protocol with the verification of all its relations: full batches where they fill, the rest at an opening."""
     total = cost
     batch: list[Check] = []
     products = and_words = 0

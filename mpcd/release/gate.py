@@ -35,6 +35,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mpcd.errors import Bug
 from mpcd.plan.nodes import Gate
 from mpcd.protocols import binary, compare
 from mpcd.protocols.binary import cost_and
@@ -81,7 +82,8 @@ async def decide(
     Returns:
         One decision per gate, in order.
     """
-    assert rules.threshold >= 1
+    if rules.threshold < 1:
+        raise Bug("a floor of no persons is none")
     cohort_counts = [piece.count for piece in counts[0]]
     pooled = [Planes.stack(list(owner)) for owner in counts]
     facts = await _facts(ctx, rules, pooled)
@@ -168,6 +170,12 @@ async def _outside(ctx: Context, gates: Sequence[Gate], passes: Sequence[Planes]
     return {index: pieces[0] for index, pieces in open_.items()}
 
 
+def elements_max(rules: GateRules, owners: int, cohorts: int, cell_words: int) -> int:
+    """Most elements that one vector of `decide` has."""
+    sizes = [*floor.term_sizes(owners, persons_disjoint=rules.persons_disjoint), *[1] * owners]
+    return sums.triples_max(sizes) * cohorts * cell_words * WORD_BITS
+
+
 def cost(
     rules: GateRules, gates: Sequence[Gate], owners: int, cohorts: int, number_width: int, cell_words: int
 ) -> Cost:
@@ -183,7 +191,7 @@ def cost(
     """
     words = cohorts * cell_words
     sizes = [*floor.term_sizes(owners, persons_disjoint=rules.persons_disjoint), *[1] * owners]
-    total = sums.cost(sizes, number_width, words)
+    total = sums.cost(sizes, number_width, rules.threshold, words)
     total += _cost_tally(owners, _needed(rules, owners), words) + cost_and(1, words * WORD_BITS)
     outside = [len(gate.outside) for gate in gates if gate.outside]
     open_ = list(outside)

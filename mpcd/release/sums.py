@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mpcd.errors import Bug
 from mpcd.field import Vector
 from mpcd.protocols import adders
 from mpcd.protocols.binary import cost_and
@@ -39,6 +40,11 @@ def sum_width(number_width: int, numbers_max: int) -> int:
     return largest.bit_length()
 
 
+def term_width(number_width: int, numbers_max: int, threshold_max: int) -> int:
+    """Bits W with 2^W above any sum and any threshold: a threshold that no sum can reach is then reached by none."""
+    return max(sum_width(number_width, numbers_max), threshold_max.bit_length())
+
+
 def _constant(value: int, width: int, count: int, index: int) -> Planes:
     """A public number in every element, as trivial shares."""
     planes = np.zeros((width, ones(1, count).shape[1]), dtype=np.uint64)
@@ -60,10 +66,11 @@ async def at_least(ctx: Context, terms: Sequence[Term]) -> list[Planes]:
         Per term a plane (width 1) whose bit is 1 where the sum reaches the threshold.
     """
     first = terms[0].numbers[0]
-    width = sum_width(first.width, max(len(term.numbers) for term in terms))
+    width = term_width(first.width, max(len(term.numbers) for term in terms), max(term.threshold for term in terms))
     rows = []
     for term in terms:
-        assert 1 <= term.threshold < 2**width
+        if term.threshold < 1:
+            raise Bug("a threshold below 1 asks nothing")
         numbers = [number.extend(width + 1) for number in term.numbers]
         rows.append([*numbers, _constant(2**width - term.threshold, width + 1, first.count, ctx.index)])
     layer = 0
@@ -94,15 +101,22 @@ async def _carry_save_layer(ctx: Context, rows: list[list[Planes]]) -> None:
             row[:] = [*replaced[id(row)], *rest]
 
 
-def cost(terms: Sequence[int], number_width: int, words: int) -> Cost:
+def triples_max(terms: Sequence[int]) -> int:
+    """Most triples of numbers that stand side by side in one layer, or terms at the end, whichever is more."""
+    rows = [numbers + 1 for numbers in terms]
+    return max(len(rows), sum(row // 3 for row in rows if row > 2))
+
+
+def cost(terms: Sequence[int], number_width: int, threshold_max: int, words: int) -> Cost:
     """Cost of `at_least`.
 
     Args:
         terms: how many numbers each term adds.
+        threshold_max: the highest threshold.
         number_width: bits of each number.
         words: 64-bit words of one plane of one number.
     """
-    width = sum_width(number_width, max(terms))
+    width = term_width(number_width, max(terms), threshold_max)
     rows = [numbers + 1 for numbers in terms]
     total = Cost()
     while any(row > 2 for row in rows):

@@ -438,6 +438,7 @@ def operands(condition: Condition) -> tuple[Expression, ...]:
 # ------------------------------------------------------------------------------------------------ canonical forms
 
 NAME_BYTES_MAX: Final = 512
+KEYS_MAX: Final = 16
 _index = integer(0, 65_535)
 _name = text(NAME_BYTES_MAX)
 _comparison = word("=", "<>", "<", "<=", ">", ">=")
@@ -485,7 +486,7 @@ SHAPE: Final = record(
             step=big,
             denominator=integer(1, 2**62),
         ),
-        16,
+        KEYS_MAX,
     ),
     gates=integer(1, 4096),
     values=sequence(record(ValueShape, field=word("p", "q"), gate=_index), 4096),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,7 +62,7 @@ def up(
     _check(hospitals, tables, policies)
     _make_directory(directory)
     listeners = [processes.bind_loopback() for _ in range(hospitals)]
-    started: list[subprocess.Popen[bytes]] = []
+    started: list[processes.Daemon] = []
     try:
         for party in range(hospitals):
             hospital_directory(directory, party).mkdir(mode=_DIRECTORY_MODE)
@@ -78,6 +77,7 @@ def up(
         say(f"starting {hospitals} daemons")
         for party, listener in enumerate(listeners):
             started.append(processes.start(hospital_directory(directory, party), listener))
+            listener.close()
             plan = tuple(
                 replace(hospital, process=processes.identify(started[-1].pid)) if hospital.party == party else hospital
                 for hospital in plan
@@ -162,7 +162,7 @@ def _make_directory(directory: Path) -> None:
         raise ConfigurationInvalid(f"Cannot make the directory: {error.strerror}.", path=str(directory)) from error
 
 
-def _abandon(started: Sequence[subprocess.Popen[bytes]], say: Say) -> None:
+def _abandon(started: Sequence[processes.Daemon], say: Say) -> None:
     known = [found for process in started if (found := processes.identify(process.pid)) is not None]
     with contextlib.suppress(ProcessLookupError):
         processes.stop(known, say)

@@ -1,8 +1,8 @@
 """Starting, recognising and stopping the daemons of a sandbox (layer 14).
 
 A process is named by its number, its start time and the boot in which it started: after a crash or a reboot the
-number may belong to somebody else, who is then left alone.  Each daemon leads a session of its own, so that what it
-started can be found even when it is gone itself.
+number may belong to somebody else, who is then left alone.  Each daemon leads a session of its own, so that the
+terminal's signals miss it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -26,7 +25,8 @@ START_SECONDS_MAX: Final = 45.0
 STOP_SECONDS_MAX: Final = 10.0
 _POLL_SECONDS: Final = 0.05
 _LOG_LINES: Final = 5
-_SESSION_FIELD: Final = 3
+_LISTEN_DESCRIPTOR: Final = 3
+_PARENT_FIELD: Final = 1
 _START_FIELD: Final = 19
 
 
@@ -57,18 +57,25 @@ def is_alive(process: ProcessId | None) -> bool:
     return process is not None and identify(process.pid) == process
 
 
-def members(process: ProcessId) -> list[ProcessId]:
-    """What runs in the session that `process` led or leads, itself left out."""
-    leader = identify(process.pid)
-    if process.boot != boot_id() or leader not in {None, process}:
+def descendants(process: ProcessId) -> list[ProcessId]:
+    """What `process` started and what that started, as far as it still hangs together; nothing once it is gone.
+
+    A daemon's children ask the kernel to die with it, so a crashed daemon leaves none behind.
+    """
+    if not is_alive(process):
         return []
-    found: list[ProcessId] = []
+    parents: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == process.pid:
-            continue
-        fields = _fields(int(entry.name))
-        if fields and int(fields[_SESSION_FIELD]) == process.pid and (member := identify(int(entry.name))) is not None:
-            found.append(member)
+        fields = _fields(int(entry.name)) if entry.name.isdigit() else []
+        if fields:
+            parents.setdefault(int(fields[_PARENT_FIELD]), []).append(int(entry.name))
+    found: list[ProcessId] = []
+    waiting = [process.pid]
+    while waiting:
+        for pid in parents.get(waiting.pop(), []):
+            waiting.append(pid)
+            if (member := identify(pid)) is not None:
+                found.append(member)
     return found
 
 
@@ -81,44 +88,68 @@ def bind_loopback() -> socket.socket:
     return listener
 
 
-def start(directory: Path, listener: socket.socket) -> subprocess.Popen[bytes]:
+class Daemon:
+    """A daemon that we started: ours to reap while we live, and it goes on when we end."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Its exit code, once it has ended."""
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def wait(self) -> None:
+        """Until it has ended."""
+        while self.poll() is None:
+            time.sleep(_POLL_SECONDS)
+
+
+def start(directory: Path, listener: socket.socket) -> Daemon:
     """Start the daemon whose configuration lies in `directory`, in a session of its own, writing to its log file."""
-    with (directory / "log.json").open("ab") as log:
-        return subprocess.Popen(  # noqa: S603  # our own program
-            [
-                sys.executable,
-                "-m",
-                "mpcd.daemon.main",
-                "run",
-                "--config",
-                str(directory / "mpcd.toml"),
-                "--listen-descriptor",
-                str(listener.fileno()),
+    command = [sys.executable, "-m", "mpcd.daemon.main", "run", "--config", str(directory / "mpcd.toml")]
+    null = os.open(os.devnull, os.O_RDONLY)
+    log = os.open(directory / "log.json", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        pid = os.posix_spawn(
+            sys.executable,
+            [*command, "--listen-descriptor", str(_LISTEN_DESCRIPTOR)],
+            os.environ,
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, listener.fileno(), _LISTEN_DESCRIPTOR),
+                (os.POSIX_SPAWN_DUP2, null, 0),
+                (os.POSIX_SPAWN_DUP2, log, 1),
+                (os.POSIX_SPAWN_DUP2, log, 2),
             ],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=(listener.fileno(),),
-            start_new_session=True,
+            setsid=True,
         )
+    finally:
+        os.close(null)
+        os.close(log)
+    return Daemon(pid)
 
 
-def wait_ready(
-    running: Iterable[tuple[Hospital, subprocess.Popen[bytes], Path]], seconds: float = START_SECONDS_MAX
-) -> None:
+def wait_ready(running: Iterable[tuple[Hospital, Daemon, Path]], seconds: float = START_SECONDS_MAX) -> None:
     """Wait until every daemon answers and has a channel to every other.
 
     Raises:
         LocalFault: one ended or is not ready in time; the message quotes the end of its log.
     """
     deadline = time.monotonic() + seconds
-    for hospital, process, directory in running:
-        while not _is_ready(hospital):
-            if process.poll() is not None:
-                raise LocalFault(f"{hospital.name} ended at start (code {process.returncode}):\n{log_end(directory)}")
-            if time.monotonic() > deadline:
-                raise LocalFault(f"{hospital.name} is not ready after {seconds:g} s:\n{log_end(directory)}")
-            time.sleep(_POLL_SECONDS)
+    waiting = list(running)
+    while waiting:
+        for hospital, daemon, directory in waiting:
+            if daemon.poll() is not None:
+                raise LocalFault(f"{hospital.name} ended at start (code {daemon.returncode}):\n{log_end(directory)}")
+        waiting = [item for item in waiting if not _is_ready(item[0])]
+        if waiting and time.monotonic() > deadline:
+            hospital, _, directory = waiting[0]
+            raise LocalFault(f"{hospital.name} is not ready after {seconds:g} s:\n{log_end(directory)}")
+        time.sleep(_POLL_SECONDS if waiting else 0)
 
 
 def log_end(directory: Path) -> str:
@@ -154,7 +185,7 @@ def stop(processes: Iterable[ProcessId], say: Callable[[str], None], seconds: fl
         LocalFault: something survives even that.
     """
     known = list(processes)
-    everything = [member for process in known for member in (process, *members(process)) if is_alive(member)]
+    everything = [member for process in known for member in (process, *descendants(process)) if is_alive(member)]
     for process in known:
         _send(process, signal.SIGTERM)
     if not _wait_gone(everything, seconds):

@@ -61,6 +61,10 @@ class Answer:
     """16 bytes that the proposer drew: which try this answers."""
     request_digest: RequestDigest
     roster_hash: RosterHash
+    proposer: PartyId
+    """Whose proposal this answers, as the author sees it: nobody can pass another's proposal off as its own."""
+    dry_run: bool
+    """Whether the author was asked to run, or only to say what it would say."""
     verdict: Verdict
     nonce: bytes
     """32 fresh bytes of the author."""
@@ -84,6 +88,8 @@ class Answer:
             "attempt": self.attempt,
             "request_digest": self.request_digest,
             "roster_hash": self.roster_hash,
+            "proposer": int(self.proposer),
+            "dry_run": self.dry_run,
             "verdict": self.verdict,
             "nonce": self.nonce,
             "clock_seconds": float(self.clock_seconds),
@@ -151,6 +157,7 @@ def _parse_answer(party: PartyId, value: object) -> Answer:
     rules = fields["rules"]
     _require(holds=isinstance(rules, dict))
     refusals = _parse_refusals(party, fields["refusals"])
+    _require(holds=isinstance(fields["proposer"], int) and isinstance(fields["dry_run"], bool))
     _require(holds=(verdict == "refuse") == bool(refusals))
     _require(holds=(verdict == "fail") == (code != ""))
     return Answer(
@@ -158,6 +165,8 @@ def _parse_answer(party: PartyId, value: object) -> Answer:
         attempt=_sized(fields["attempt"], ATTEMPT_BYTES),
         request_digest=RequestDigest(_sized(fields["request_digest"], canonical.DIGEST_BYTES)),
         roster_hash=RosterHash(_sized(fields["roster_hash"], canonical.DIGEST_BYTES)),
+        proposer=PartyId(cast("int", fields["proposer"])),
+        dry_run=cast("bool", fields["dry_run"]),
         verdict=cast("Verdict", verdict),
         nonce=_sized(fields["nonce"], NONCE_BYTES),
         clock_seconds=cast("float", clock),
@@ -201,10 +210,13 @@ def check_alike(answers: Sequence[Answer]) -> None:
         )
 
 
-def check_bound(answers: Sequence[Answer], attempt: bytes, digest: RequestDigest) -> None:
-    """Raise unless every answer is about this attempt and this very request."""
+def check_bound(
+    answers: Sequence[Answer], attempt: bytes, digest: RequestDigest, proposer: PartyId, *, dry_run: bool
+) -> None:
+    """Raise unless every answer is about this attempt, proposed by this party in this way, and this very request."""
     for answer in answers:
-        if answer.attempt != attempt or answer.request_digest != digest:
+        bound = (answer.attempt, answer.request_digest, answer.proposer, answer.dry_run)
+        if bound != (attempt, digest, proposer, dry_run):
             raise PeerMalformed(answer.party, f"party {answer.party} answered another request than the one proposed")
 
 

@@ -25,6 +25,10 @@ class Links(Protocol):
         """The transport of one of our own roles."""
         ...
 
+    def channel_hash(self, party: PartyId) -> bytes:
+        """Handshake hash of the channel to `party` that this session is bound to."""
+        ...
+
     def close(self) -> None:
         """Free everything; later messages of the session are dropped."""
         ...

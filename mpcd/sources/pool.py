@@ -9,6 +9,7 @@ one idle child warm and retires those that were idle too long; without `run` eve
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -46,7 +47,7 @@ class Pool:
         self._spec = spec
         self._prepare = prepare
         self._idle_seconds_max = idle_seconds_max
-        self._places = trio.CapacityLimiter(size_max)
+        self._places = trio.Semaphore(size_max)
         self._idle: list[tuple[Child, float]] = []
         self._generation = 0
         self._wanted = trio.Event()
@@ -66,17 +67,33 @@ class Pool:
         return child
 
     @asynccontextmanager
-    async def borrow(self) -> AsyncIterator[Child]:
-        """A warm child for one request.  It is closed, and replaced, if the request left it unusable."""
-        async with self._places:
-            generation = self._generation
-            child = await self._take()
+    async def borrow(self, deadline: float = math.inf) -> AsyncIterator[Child]:
+        """A warm child for one request.  It is closed, and replaced, if the request left it unusable.
+
+        Raises:
+            ChildFailed: no child was free, or none could be started, by `deadline` (trio's clock).
+        """
+        waiting = True
+        with trio.move_on_at(deadline):
+            await self._places.acquire()
             try:
-                yield child
-            finally:
+                generation = self._generation
+                child = await self._take()
+            except BaseException:
+                self._places.release()
+                raise
+            waiting = False
+        if waiting:
+            raise ChildFailed("deadline", self._spec.name)
+        try:
+            yield child
+        finally:
+            try:
                 if not self._keep(child, generation):
                     await child.close()
                     self._wanted.set()
+            finally:
+                self._places.release()
 
     async def _take(self) -> Child:
         while self._idle:
@@ -97,8 +114,9 @@ class Pool:
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep one child warm until cancelled; the first is ready when `task_status` is told."""
         try:
-            async with self._places:
-                self._keep(await self._start(), self._generation)
+            if not self._idle:
+                async with self._places:
+                    self._keep(await self._start(), self._generation)
             task_status.started()
             while True:
                 with trio.move_on_after(self._idle_seconds_max or float("inf")) as idle_scope:
@@ -114,7 +132,7 @@ class Pool:
     async def _warm(self) -> None:
         """One idle child, if there is a place for it; a start that fails is tried again, ever more slowly."""
         pause = _RESTART_SECONDS_MIN
-        while not self._idle and self._places.available_tokens >= 1:
+        while not self._idle and self._places.value:
             try:
                 async with self._places:
                     generation = self._generation

@@ -27,7 +27,6 @@ import venv
 from pathlib import Path
 from typing import Any
 
-import consortium
 import numpy as np
 
 from mpcd.field import FP, kernels
@@ -37,6 +36,7 @@ from mpcd.protocols.context import Context, compute_context
 from mpcd.protocols.multiply import mul
 from mpcd.protocols.prss import Prss
 from mpcd.sharing import Replicated
+from mpcd.testing import processes
 
 SECONDS_MAX = 0.45
 SECONDS_AIM = 0.25
@@ -75,8 +75,8 @@ async def main(party: int, mesh: Mesh, arguments: dict[str, Any]) -> dict[str, A
     following, previous = Role("compute", (party + 1) % 3), Role("compute", (party + 2) % 3)
     x, y = shares(party, 1, count), shares(party, 2, count)
     for repeat in range(arguments["repeats"] + 1):
-        session = consortium.session_id(repeat + 1)
-        with mesh.session(session, consortium.PLACES) as links:
+        session = processes.session_id(repeat + 1)
+        with mesh.session(session, processes.PLACES) as links:
             transport = links.transport(role)
             prss = Prss(keys[party], keys[(party + 1) % 3])
             ctx = compute_context(party, transport, prss, session=session)
@@ -140,7 +140,7 @@ def run_mpyc(count: int, vectors: int) -> dict[str, Any]:
         venv.create(folder, with_pip=True)
         python = str(Path(folder) / "bin" / "python")
         pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", MPYC_VERSION, "numpy", "gmpy2"]
-        subprocess.run(pip, check=True)
+        subprocess.run(pip, check=True, capture_output=True)
         shown = subprocess.run(
             [python, "-c", "import mpyc; print(mpyc.__version__)"], capture_output=True, text=True, check=True
         )
@@ -156,7 +156,7 @@ def run_mpyc(count: int, vectors: int) -> dict[str, Any]:
 
 def bench(arguments: argparse.Namespace) -> dict[str, Any]:
     """mpcd, then MPyC; the slowest party decides each repeat."""
-    results = consortium.run(__file__, vars(arguments))
+    results = processes.run(__file__, vars(arguments))
     worst = [max(repeat) for repeat in zip(*(result["seconds"] for result in results), strict=True)]
     products = arguments.count * arguments.vectors
     found: dict[str, Any] = {

@@ -14,11 +14,11 @@ import statistics
 import time
 from typing import Any
 
-import consortium
 import trio
 
 from mpcd.ids import Role, Step
 from mpcd.net import Mesh
+from mpcd.testing import processes
 
 
 async def main(party: int, mesh: Mesh, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -27,7 +27,7 @@ async def main(party: int, mesh: Mesh, arguments: dict[str, Any]) -> dict[str, A
     following, previous = Role("compute", (party + 1) % 3), Role("compute", (party + 2) % 3)
     milliseconds = []
     profile = cProfile.Profile() if arguments["profile"] and party == 0 else None
-    with mesh.session(consortium.session_id(1), consortium.PLACES) as links:
+    with mesh.session(processes.session_id(1), processes.PLACES) as links:
         transport = links.transport(Role("compute", party))
         for repeat in range(arguments["repeats"]):
             await transport.exchange(Step(f"start/{repeat}"), {previous: b"go"}, {following: 2})
@@ -49,7 +49,7 @@ async def main(party: int, mesh: Mesh, arguments: dict[str, Any]) -> dict[str, A
 
 def bench(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run it; the slowest party decides."""
-    results = consortium.run(__file__, vars(arguments))
+    results = processes.run(__file__, vars(arguments))
     worst = [max(repeat) for repeat in zip(*(result["milliseconds"] for result in results), strict=True)]
     return {
         "bench": "rounds",

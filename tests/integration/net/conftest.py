@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -149,6 +149,13 @@ class Network:
         await self.connected()
         return [self.meshes[party] for party in range(parties)]
 
+    @staticmethod
+    async def until(condition: Callable[[], object]) -> None:
+        """Wait for what no event announces, with a deadline."""
+        with trio.fail_after(PATIENT_SECONDS):
+            while not condition():  # noqa: ASYNC110 - what is waited for is a socket's or a counter's state
+                await trio.sleep(0.01)
+
     async def connected(self) -> None:
         """Until every mesh has a channel to every other."""
         with trio.fail_after(PATIENT_SECONDS):
@@ -172,7 +179,8 @@ class Middle:
     def __init__(self, nursery: trio.Nursery, target: tuple[str, int]) -> None:
         self.target = target
         self.meddle: Meddle = lambda _direction, piece: [piece]
-        self.frozen = False
+        self.thawed = trio.Event()
+        self.thawed.set()
         self.seen = {"out": bytearray(), "back": bytearray()}
         self.connections = 0
         self.address = ("", 0)
@@ -185,6 +193,10 @@ class Middle:
         name = listener.socket.getsockname()
         self.address = (name[0], name[1])
         self._nursery.start_soon(trio.serve_listeners, self._serve, [listener])
+
+    def freeze(self) -> None:
+        """Hold everything back from now on, without closing anything."""
+        self.thawed = trio.Event()
 
     async def cut(self) -> None:
         """Close all connections, as a broken link does."""
@@ -210,8 +222,7 @@ class Middle:
         try:
             async for piece in source:
                 self.seen[direction] += piece
-                while self.frozen:
-                    await trio.sleep(0.01)
+                await self.thawed.wait()
                 passed = self.meddle(direction, bytes(piece))
                 if passed is None:
                     break
@@ -223,6 +234,6 @@ class Middle:
 
 
 @pytest.fixture
-async def middle(nursery: trio.Nursery) -> AsyncIterator[Callable[[tuple[str, int]], Middle]]:
+async def middle(nursery: trio.Nursery) -> Callable[[tuple[str, int]], Middle]:
     """Makes men in the middle."""
-    yield lambda target: Middle(nursery, target)
+    return lambda target: Middle(nursery, target)

@@ -14,12 +14,12 @@ import trio
 from mpcd.errors import PeerFault, PeerGone, PeerMalformed
 from mpcd.ids import PartyId, Role, Step
 from mpcd.net import Pace
-from mpcd.wire import WireMisuse
+from mpcd.wire import RecordType, WireMisuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Middle, Network
+    from tests.integration.net.conftest import Middle, Network
 
 NOTE = "test.note"
 PACE = Pace(
@@ -117,7 +117,7 @@ async def test_whatever_is_done_to_records_ends_the_channel_and_the_session(
         await giver.transport(theirs).exchange(Step("bad"), {ours: b"y" * 500}, {})
         await giver.transport(theirs).exchange(Step("more"), {ours: b"z" * 500}, {})
         with pytest.raises(PeerMalformed, match="unacceptable bytes"):
-            await receiver.transport(ours).exchange(Step("more"), {}, {theirs: 500})
+            await receiver.transport(ours).exchange(Step("never sent"), {}, {theirs: 500})
         await network.logs[victim].wait("channel-lost", "unacceptable bytes")
         with pytest.raises(PeerFault):  # and the sender is not left waiting
             await giver.transport(theirs).exchange(Step("answer"), {}, {ours: 1})
@@ -201,10 +201,9 @@ async def test_a_peer_that_falls_silent_is_asked_and_given_up(network: Network, 
     between = middle(("", 0))
     await pair(network, between, pace=replace(PACE, ping_seconds=0.1, silence_seconds=1.0))
     with trio.fail_after(25):
-        while network.meshes[0].statuses()[0].round_trip_seconds is None:
-            await trio.sleep(0.02)
+        await network.until(lambda: network.meshes[0].statuses()[0].round_trip_seconds is not None)
         assert not network.logs[0].named("channel-lost")  # pongs kept it alive
-        between.frozen = True
+        between.freeze()
         await network.logs[0].wait("channel-lost", "nothing was heard")
 
 
@@ -216,8 +215,7 @@ async def test_diallers_at_the_same_time_agree_on_one_channel(network: Network) 
         await network.start(party, {1 - party: addresses[1 - party]}, parties=2, listen=listening[party], pace=pace)
     await network.connected()
     with trio.fail_after(25):
-        while network.meshes[0].statuses()[0].draining_channels or network.meshes[1].statuses()[0].draining_channels:
-            await trio.sleep(0.02)
+        await network.until(lambda: not any(mesh.statuses()[0].draining_channels for mesh in network.meshes.values()))
         await swap(network, 0)
     assert network.meshes[0].channel_hash(ONE) == network.meshes[1].channel_hash(ZERO)
     assert not network.logs[0].named("channel-lost")
@@ -255,7 +253,7 @@ async def test_sessions_that_do_not_leave_an_old_channel_are_ended(network: Netw
 async def test_a_restarted_peer_replaces_its_old_self(network: Network, middle: Callable[..., Middle]) -> None:
     between = middle(("", 0))
     await pair(network, between, pace=replace(PACE, ping_seconds=20.0))
-    between.frozen = True  # the old connection stays, half open, as after a power failure
+    between.freeze()  # the old connection stays, half open, as after a power failure
     second = network.scopes[1]
     with trio.fail_after(25):
         await network.start(1, {0: network.address(0)}, parties=2, pace=PACE)
@@ -299,9 +297,9 @@ async def test_too_large_unknown_and_misshapen_control_messages_are_our_mistake(
     ):
         with pytest.raises(WireMisuse):
             await send(ZERO, wrong)
+    network.stop(0)
+    await network.logs[1].wait("channel-lost")
     with pytest.raises(PeerGone, match="not connected"):
-        network.stop(0)
-        await network.logs[1].wait("channel-lost")
         await send(ZERO, {"type": NOTE, "number": 1, "data": b""})
 
 
@@ -325,14 +323,12 @@ async def test_a_slow_handler_slows_its_sender_and_nobody_else(network: Network)
     with trio.fail_after(25):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(flood)
-            while sent < 15:
-                await trio.sleep(0.01)
+            await network.until(lambda: sent >= 15)
             await swap(network, 0, 3_000_000)  # session data passes meanwhile
             assert sent < 25
             assert handled == 0
             gate.set()
-        while handled < 40:
-            await trio.sleep(0.01)
+        await network.until(lambda: handled == 40)
 
 
 async def test_a_handler_that_fails_is_logged_and_the_next_message_is_handled(network: Network) -> None:
@@ -353,6 +349,44 @@ async def test_a_handler_that_fails_is_logged_and_the_next_message_is_handled(ne
     event = await network.logs[0].wait("control-handler-failed")
     assert "ValueError" in event.message
     assert "secret" not in event.message
+
+
+async def test_what_was_said_before_a_channel_was_lost_is_still_heard(network: Network) -> None:
+    await pair(network)
+    gate, got = trio.Event(), []
+
+    async def handle(_party: PartyId, _channel: bytes, message: Any) -> None:
+        await gate.wait()
+        got.append(message["number"])
+
+    network.meshes[0].control_handler = handle
+    with trio.fail_after(25):
+        for number in range(3):
+            await network.meshes[1].send_control(ZERO, {"type": NOTE, "number": number, "data": b""})
+        network.stop(1)
+        await network.logs[0].wait("channel-lost", "shutdown")
+        gate.set()
+        await network.until(lambda: got == [0, 1, 2])
+
+
+async def test_a_flood_of_pings_is_answered_once_at_a_time(network: Network, middle: Callable[..., Middle]) -> None:
+    between = middle(("", 0))
+    await pair(network, between)
+    attacker, victim = network.meshes[1].peer(ZERO).current, network.meshes[0].peer(ONE).current
+    assert attacker is not None
+    assert victim is not None
+    held_max = 0
+
+    def meddle(_way: str, piece: bytes) -> list[bytes]:
+        nonlocal held_max
+        held_max = max(held_max, len(victim._urgent))
+        return [piece]
+
+    between.meddle = meddle
+    attacker._urgent.extend((RecordType.PING, bytes(8)) for _ in range(20_000))
+    attacker.pump()
+    await network.logs[1].wait("channel-lost", "a pong without its ping")
+    assert held_max <= 1
 
 
 # ------------------------------------------------------------------------------------------------ status and end
@@ -411,8 +445,7 @@ async def test_the_end_of_a_mesh_leaves_no_task_and_no_descriptor(network: Netwo
             await trio.testing.wait_all_tasks_blocked()
             for party in range(3):
                 network.stop(party)
-        while (descriptors(), tasks()) != before:
-            await trio.sleep(0.01)
+        await network.until(lambda: (descriptors(), tasks()) == before)
     assert sorted(failed) == [0, 1, 2]
 
 

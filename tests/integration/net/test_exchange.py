@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -11,22 +11,22 @@ import trio
 
 from mpcd import limits
 from mpcd.errors import Bug, DeadlineExceeded, PeerGone, PeerMalformed
-from mpcd.ids import PartyId, Role, Step
+from mpcd.ids import PartyId, Role, SessionId, Step
 from mpcd.net import SessionLinks
 
 if TYPE_CHECKING:
-    from conftest import Network
+    from tests.integration.net.conftest import Network
 
 COMPUTE = tuple(Role("compute", index) for index in range(3))
 PLACES = {role: PartyId(role.index) for role in COMPUTE}
 
 
-def sid(number: int) -> bytes:
-    return bytes([number + 1]) * 32
+def sid(number: int) -> SessionId:
+    return SessionId(bytes([number + 1]) * 32)
 
 
 def open_all(network: Network, number: int = 0, **options: float) -> list[SessionLinks]:
-    return [network.meshes[p].session(sid(number), PLACES, **options) for p in range(3)]  # type: ignore[arg-type]
+    return [network.meshes[p].session(sid(number), PLACES, **options) for p in range(3)]
 
 
 def pattern(role: Role, size: int) -> bytes:
@@ -58,23 +58,22 @@ async def test_arrays_are_sent_as_they_lie_in_memory(network: Network) -> None:
     await network.connect()
     sessions = open_all(network)
     vector = np.arange(30_000, dtype=np.uint64).reshape(15_000, 2)
+    sent: dict[Role, Any] = {COMPUTE[1]: vector, COMPUTE[2]: b"x"}
     with trio.fail_after(25):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(
-                sessions[0].transport(COMPUTE[0]).exchange, Step("s"), {COMPUTE[1]: vector, COMPUTE[2]: b"x"}, {}
-            )
+            nursery.start_soon(sessions[0].transport(COMPUTE[0]).exchange, Step("s"), sent, {})
             got = await sessions[1].transport(COMPUTE[1]).exchange(Step("s"), {}, {COMPUTE[0]: vector.nbytes})
     assert (np.frombuffer(got[COMPUTE[0]], np.uint64).reshape(-1, 2) == vector).all()
 
 
 async def test_messages_come_before_the_session_is_open_and_before_they_are_asked_for(network: Network) -> None:
     await network.connect()
-    first = network.meshes[0].session(sid(0), PLACES)  # type: ignore[arg-type]
+    first = network.meshes[0].session(sid(0), PLACES)
     transport = first.transport(COMPUTE[0])
     with trio.fail_after(25):
         for step in ("a", "b", "c"):
             await transport.exchange(Step(step), {COMPUTE[1]: step.encode() * 100}, {})
-        second = network.meshes[1].session(sid(0), PLACES).transport(COMPUTE[1])  # type: ignore[arg-type]
+        second = network.meshes[1].session(sid(0), PLACES).transport(COMPUTE[1])
         for step in ("b", "a", "c"):
             got = await second.exchange(Step(step), {}, {COMPUTE[0]: 100})
             assert bytes(got[COMPUTE[0]]) == step.encode() * 100
@@ -119,7 +118,7 @@ async def test_input_floods_do_not_hold_up_multiplications(network: Network) -> 
         assert all(bytes(data) == flood for data in got.values())
         await ring(links, role, "after", 10)
 
-    sessions = [network.meshes[p].session(sid(3), places) for p in range(3)]  # type: ignore[arg-type]
+    sessions = [network.meshes[p].session(sid(3), places) for p in range(3)]
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             for index, links in enumerate(sessions):
@@ -164,8 +163,8 @@ async def test_a_second_message_of_a_step_ends_the_session(network: Network) -> 
 async def test_a_party_that_speaks_for_another_role_ends_the_session(network: Network) -> None:
     await network.connect()
     lying = {COMPUTE[2]: PartyId(0), COMPUTE[1]: PartyId(1), COMPUTE[0]: PartyId(2)}
-    wrong = network.meshes[0].session(sid(0), lying)  # type: ignore[arg-type]
-    right = network.meshes[1].session(sid(0), PLACES)  # type: ignore[arg-type]
+    wrong = network.meshes[0].session(sid(0), lying)
+    right = network.meshes[1].session(sid(0), PLACES)
     with trio.fail_after(25):
         await wrong.transport(COMPUTE[2]).exchange(Step("s"), {COMPUTE[1]: b"x"}, {})
         with pytest.raises(PeerMalformed, match="sent as compute2"):
@@ -191,7 +190,7 @@ async def test_a_receiver_that_never_asks_is_named_too(network: Network) -> None
 
 async def test_the_session_has_a_deadline_of_its_own(network: Network) -> None:
     await network.connect()
-    links = network.meshes[0].session(sid(0), PLACES, session_seconds=0.1)  # type: ignore[arg-type]
+    links = network.meshes[0].session(sid(0), PLACES, session_seconds=0.1)
     with trio.fail_after(25), pytest.raises(DeadlineExceeded, match="waiting at step s for party 1"):
         await links.transport(COMPUTE[0]).exchange(Step("s"), {}, {COMPUTE[1]: 1})
 
@@ -240,7 +239,7 @@ async def test_early_messages_have_a_limit(network: Network) -> None:
     await network.connect()
     with trio.fail_after(25):
         for number in range(limits.EARLY_SESSIONS_MAX + 1):
-            links = network.meshes[0].session(sid(number), PLACES)  # type: ignore[arg-type]
+            links = network.meshes[0].session(sid(number), PLACES)
             await links.transport(COMPUTE[0]).exchange(Step("s"), {COMPUTE[1]: b"early"}, {})
             links.close()
         dropped = await network.logs[1].wait("early-messages-dropped", "too many")
@@ -249,19 +248,19 @@ async def test_early_messages_have_a_limit(network: Network) -> None:
 
 async def test_a_session_id_and_a_foreign_role_are_refused(network: Network) -> None:
     await network.connect()
-    links = network.meshes[0].session(sid(0), PLACES)  # type: ignore[arg-type]
+    links = network.meshes[0].session(sid(0), PLACES)
     with pytest.raises(Bug, match="used once"):
-        network.meshes[0].session(sid(0), PLACES)  # type: ignore[arg-type]
+        network.meshes[0].session(sid(0), PLACES)
     with pytest.raises(Bug, match="not played here"):
         links.transport(COMPUTE[1])
     links.close()
     with pytest.raises(Bug, match="used once"):
-        network.meshes[0].session(sid(0), PLACES)  # type: ignore[arg-type]
+        network.meshes[0].session(sid(0), PLACES)
 
 
 async def test_small_kernels_run_here_and_large_ones_elsewhere(network: Network) -> None:
     await network.start(0, parties=1)
-    transport = network.meshes[0].session(sid(0), {COMPUTE[0]: PartyId(0)}).transport(COMPUTE[0])  # type: ignore[arg-type]
+    transport = network.meshes[0].session(sid(0), {COMPUTE[0]: PartyId(0)}).transport(COMPUTE[0])
 
     def where(_: object) -> int:
         return threading.get_ident()
@@ -274,7 +273,7 @@ async def test_small_kernels_run_here_and_large_ones_elsewhere(network: Network)
 async def test_two_roles_of_one_daemon_speak_over_loopback(network: Network) -> None:
     await network.start(0, parties=1)
     giver = Role("input", 0)
-    links = network.meshes[0].session(sid(0), {COMPUTE[0]: PartyId(0), giver: PartyId(0)})  # type: ignore[arg-type]
+    links = network.meshes[0].session(sid(0), {COMPUTE[0]: PartyId(0), giver: PartyId(0)})
     large = bytes(range(256)) * 100_000
     with trio.fail_after(25):
         async with trio.open_nursery() as nursery:
@@ -282,3 +281,27 @@ async def test_two_roles_of_one_daemon_speak_over_loopback(network: Network) -> 
             await trio.testing.wait_all_tasks_blocked()
             got = await links.transport(COMPUTE[0]).exchange(Step("s"), {}, {giver: len(large)})
     assert bytes(got[giver]) == large
+
+
+async def test_a_sender_that_ignores_its_window_ends_the_session(network: Network) -> None:
+    await network.connect()
+    sessions = open_all(network)
+    sessions[0].out_link(COMPUTE[0], COMPUTE[1]).window.raise_to(2**60)
+    with trio.fail_after(25):
+        await sessions[0].transport(COMPUTE[0]).exchange(Step("s"), {COMPUTE[1]: bytes(1_000_000)}, {})
+        with pytest.raises(PeerMalformed, match="beyond the window") as caught:
+            await sessions[1].transport(COMPUTE[1]).exchange(Step("t"), {}, {COMPUTE[0]: 4})
+    assert caught.value.party == 0
+
+
+async def test_counters_are_exact(network: Network) -> None:
+    await network.connect()
+    sessions = open_all(network)
+    with trio.fail_after(25):
+        for number in range(4):
+            async with trio.open_nursery() as nursery:
+                for role in COMPUTE:
+                    nursery.start_soon(ring, sessions[role.index], role, f"r{number}", 1234)
+    transport = sessions[2].transport(COMPUTE[2])
+    assert transport.rounds == 4
+    assert transport.payload_bytes_sent == transport.payload_bytes_received == 4 * 1234

@@ -22,7 +22,6 @@ from mpcd.api.opening import PinnedParty
 from mpcd.api.profile import Profile
 from mpcd.api.server import ApiServer, SocketKind
 from mpcd.api.types import Caller, EventBatch, JobResult, Map, NodeInfo
-from mpcd.errors import MpcdError
 from mpcd.identity import ReleaseEnvelope, ResultPublicKey, SignedRequest, SigningKey
 from mpcd.ids import PartyId, PlanHash, RequestDigest, RosterHash, SessionId
 from mpcd.results.shape import INTEGER, TEXT, KeyShape, Output, Shape, Value, ValueShape
@@ -39,6 +38,7 @@ SHAPE = Shape(
     limit=None,
     offset=0,
 )
+SESSION = SessionId(b"s" * 32)
 STATUSES = [[0, 0], [0, 1]]
 VALUES = [[440, 246], [-(2**100), 0]]
 MODULUS = {"p": 2**61 - 1, "q": 2**127 - 1}
@@ -94,19 +94,20 @@ class Consortium:
     profile: Profile
     rng: random.Random
     plan: dict[str, Any] = field(default_factory=plan_value)
-    session: SessionId = SessionId(b"s" * 32)
+    session: SessionId = SESSION
 
     def seal(
         self,
         contents: list[dict[str, Any]],
         request_digest: RequestDigest,
         result_key: ResultPublicKey,
+        /,
         **changes: Any,
     ) -> list[bytes]:
         plan_hash = PlanHash(canonical.digest_bytes("plan", canonical.encode(self.plan)))
         envelopes = []
         for party, content in enumerate(contents):
-            plaintext = content if isinstance(content, bytes) else canonical.encode(content)
+            plaintext = canonical.encode(content)
             arguments: dict[str, Any] = {
                 "party": PartyId(party),
                 "session": self.session,
@@ -128,8 +129,7 @@ class Consortium:
         return JobResult(canonical.encode(self.plan), tuple(releases), {"rounds": 9, "bytes_sent": 1234})
 
 
-@pytest.fixture
-def consortium(tmp_path: Path) -> Consortium:
+def make_consortium(tmp_path: Path) -> Consortium:
     rng = random.Random(2)
     keys = [SigningKey.generate(rng.randbytes) for _ in range(3)]
     parties = [PinnedParty(PartyId(i), f"hospital-{i}", key.public, True) for i, key in enumerate(keys)]
@@ -139,6 +139,11 @@ def consortium(tmp_path: Path) -> Consortium:
     )
     (tmp_path / profiles.FILE).write_text(text)
     return Consortium(tmp_path, keys, Profile.load(tmp_path), rng)
+
+
+@pytest.fixture
+def consortium(tmp_path: Path) -> Consortium:
+    return make_consortium(tmp_path)
 
 
 class FakeBackend:
@@ -280,5 +285,6 @@ def not_admin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getuid", lambda: 1234)
 
 
-def internal(message: str) -> MpcdError:
-    return MpcdError(message)
+@pytest.fixture
+def make_payloads() -> Callable[..., list[dict[str, Any]]]:
+    return payloads

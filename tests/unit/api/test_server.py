@@ -14,7 +14,7 @@ from trio.testing import MockClock
 from mpcd import errors, limits
 from mpcd.api import client_trio
 from mpcd.api.envelope import Decoder, Message, Notification, Request, Response, encode
-from mpcd.api.jobs import Job
+from mpcd.api.jobs import Job, JobBook
 from mpcd.api.types import Caller, Map, Method, error_from_map, error_to_map
 from mpcd.errors import (
     Busy,
@@ -331,8 +331,7 @@ async def test_a_caller_that_does_not_read_is_cut_off(
         await raw.send(Request(1, Method.STATUS, {}))
         await trio.sleep(0.2)
         with pytest.raises(EOFError):
-            while True:
-                await raw.receive()
+            await raw.receive()
 
 
 async def test_an_answer_over_the_limit_becomes_an_error(
@@ -463,8 +462,6 @@ def test_jobs_are_idempotent_private_and_bounded(backend: Any) -> None:
 
 
 def test_finished_jobs_make_room_and_running_ones_do_not() -> None:
-    from mpcd.api.jobs import JobBook
-
     book = JobBook(lambda: 0.0, jobs_max=2)
     caller = Caller(1, 1, 1, "client")
     first, _ = book.open(caller, b"1", "1")

@@ -101,9 +101,11 @@ def test_sizes_are_checked() -> None:
         K.bits_fold(None, v, v, v)
     with pytest.raises(ValueError, match="per byte"):
         K.bits_fold(v, v, v, K.empty(64))
-    for refused in (K.to_signed, K.to_int64, K.from_int64):
+    for refused in (K.to_signed, K.to_int64):
         with pytest.raises(TypeError):
             refused(v)
+    with pytest.raises(TypeError):
+        K.from_int64(np.zeros(1, dtype=np.int64))
     with pytest.raises(TypeError):
         K.to_float64(v, 0)
     with pytest.raises(TypeError):

@@ -55,9 +55,7 @@ def test_a_sender_that_ignores_the_limit_is_noticed() -> None:
 
 
 @given(st.lists(st.one_of(st.integers(0, 2000), st.integers(0, 3 * WINDOW)), max_size=60), st.randoms())
-def test_whatever_the_order_nothing_deadlocks_and_nothing_is_held_beyond_a_window(
-    sizes: list[int], rng: object
-) -> None:
+def test_nothing_deadlocks_and_nothing_is_held_beyond_a_window(sizes: list[int], rng: object) -> None:
     # succeeds if every message both sent and asked for passes, in order; fails if the sender stays stuck at the end,
     # if the receiver refuses an honest message, or if more than a window lies with a receiver that did not ask
     sender, receiver = SendWindow(), ReceiveWindow()

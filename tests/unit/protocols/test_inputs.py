@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
 
 from mpcd.errors import Bug, CheatDetected, PeerFault, PeerGone, PeerMalformed
 from mpcd.field import FP, FQ, Vector
-from mpcd.ids import COMPUTE_ROLES, Role
+from mpcd.ids import COMPUTE_ROLES, Role, SessionId
 from mpcd.protocols import inputs
-from mpcd.protocols.context import Context, InputContext
+from mpcd.protocols.context import Context, InputContext, input_context
 from mpcd.protocols.inputs import SEED_BYTES, BitsInput, FieldInput, InputItem, cost, expand, provide, receive
 from mpcd.protocols.prss import Stream
 from mpcd.protocols.spec import BitsSpec, FieldSpec
@@ -195,3 +195,30 @@ def test_a_consistent_owner_who_chooses_another_value_is_not_a_cheater() -> None
     world = World(1).corrupt(Consistent(0, b"\x01" + bytes(7)))
     received = session(world)
     assert len(received) == 3
+
+
+def test_the_same_entropy_in_two_sessions_gives_different_shares() -> None:
+    """A restored host draws the same bytes again: old and new inputs must not share a component."""
+
+    def last_components(session: bytes) -> list[bytes]:
+        seen: list[bytes] = []
+
+        class Recording:
+            async def exchange(
+                self, _step: object, send: Mapping[Role, bytes], _expect: object
+            ) -> Mapping[Role, bytes]:
+                seen.extend(bytes(send[role]) for role in COMPUTE_ROLES)
+                return {}
+
+            async def compute(self, kernel: Callable[..., object], *args: object) -> object:
+                return kernel(*args)
+
+        ctx = input_context(0, Recording(), bytes, session=SessionId(session))  # type: ignore[arg-type]
+        coroutine = provide(ctx.narrow("input"), [FieldInput(FP, FP.from_ints([5, 6]))])
+        with pytest.raises(StopIteration):
+            coroutine.send(None)
+        return seen
+
+    assert last_components(bytes(32)) == last_components(bytes(32))
+    one, other = last_components(bytes(32)), last_components(b"\1" * 32)
+    assert all(mine != yours for mine, yours in zip(one, other, strict=True))

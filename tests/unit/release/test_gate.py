@@ -115,7 +115,7 @@ def test_sums_at_least(terms: list[int]) -> None:
     world = World(5)
     rng = world.random_words(sum(terms) * 66) % (1 << WIDTH)
     numbers = rng.reshape(sum(terms), 66)
-    for threshold in (1, 7, 33, 60):
+    for threshold in (1, 7, 33, 60, 1000, 2**20):
 
         async def ask(ctx: Context, planes: list[Planes], threshold: int) -> list[Planes]:
             rest = list(planes)

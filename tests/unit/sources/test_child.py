@@ -229,6 +229,19 @@ async def test_pool_renews_and_retires(nursery: trio.Nursery) -> None:
     nursery.cancel_scope.cancel()
 
 
+async def test_pool_waits_no_longer_than_the_deadline() -> None:
+    pool = Pool(spec())
+    async with pool.borrow() as child:
+        with pytest.raises(ChildFailed) as caught:
+            async with pool.borrow(trio.current_time() + 0.1):
+                pytest.fail("there was one place")
+        assert caught.value.reason == "deadline"
+        assert await child.call("echo", {"value": 1}, seconds=5) == 1
+    async with pool.borrow(trio.current_time() + 5) as again:
+        assert again is child
+    await pool.close()
+
+
 async def test_pool_bounds_its_children() -> None:
     pool = Pool(spec(), size_max=2)
     running = 0

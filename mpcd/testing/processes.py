@@ -12,7 +12,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import IO, Any
 
 import trio
@@ -20,6 +19,7 @@ import trio
 from mpcd import limits
 from mpcd.ids import PartyId, Role, RosterHash, SessionId
 from mpcd.net import Event, LocalIdentity, Mesh, PeerConfig
+from mpcd.net.memory import keep_freed_vectors
 from mpcd.noise import KeyPair
 
 PARTIES = 3
@@ -62,6 +62,7 @@ async def _child(party: int, main: Main, arguments: dict[str, Any], told: IO[str
 def child() -> None:
     """Entry of a party's process: file of the benchmark, party, arguments as JSON."""
     path, party, arguments = sys.argv[1:4]
+    keep_freed_vectors()
     spec = importlib.util.spec_from_file_location("benchmark", path)
     assert spec is not None
     assert spec.loader is not None
@@ -73,13 +74,12 @@ def child() -> None:
 
 def run(path: str, arguments: dict[str, Any], seconds_max: float = limits.SESSION_SECONDS_MAX) -> list[dict[str, Any]]:
     """Run the benchmark in file `path` in three processes; what each party returned."""
-    here = str(Path(__file__).resolve())
     children: list[subprocess.Popen[str]] = []
     try:
         addresses: dict[int, tuple[str, int]] = {}
         for party in range(PARTIES):
-            command = [sys.executable, here, path, str(party), json.dumps(arguments)]
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            command = [sys.executable, "-m", "mpcd.testing.processes", path, str(party), json.dumps(arguments)]
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own
             children.append(process)
             _tell(process, json.dumps(addresses))
             host, port = json.loads(_line(process))

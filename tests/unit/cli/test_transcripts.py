@@ -1,0 +1,245 @@
+"""`mpcctl` against a fake daemon: command, exit code, stdout and stderr as recorded in `tests/golden/cli`.
+
+`MPCD_GOLDEN=write` records them anew; a person reads the difference before it is committed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import structlog
+import trio
+
+from mpcd.api import sockets
+from mpcd.api.server import ApiServer
+from mpcd.cli.main import main
+from mpcd.errors import Busy, LedgerInvalid, PeerGone, PlanInvalid, Refusal, Refused
+from mpcd.ids import PartyId
+from mpcd.results import render
+from mpcd.results.shape import INTEGER
+from mpcd.results.table import NULL, Suppressed, Table, TableColumn
+
+HERE = Path(__file__).resolve()
+GOLDEN = HERE.parents[2] / "golden" / "cli"
+SQL = "SELECT horTh, COUNT(*), SUM(x) FROM t GROUP BY horTh"
+
+
+def _fakes() -> ModuleType:
+    """The fake daemon and the fake compute parties of the API's tests."""
+    if (known := sys.modules.get("mpcd_fakes")) is not None:
+        return known
+    spec = importlib.util.spec_from_file_location("mpcd_fakes", HERE.parents[1] / "api" / "conftest.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["mpcd_fakes"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _column(name: str, kind: str, **more: Any) -> dict[str, Any]:
+    plain = {"unit": "", "decimals": 0, "levels": [], "bounds": None, "nullable": False, "uses": []}
+    return {"name": name, "type": kind, **plain, **more}
+
+
+COLUMNS = [
+    _column("rid", "person_id"),
+    _column("horTh", "dictionary", levels=["no", "yes"], uses=["group", "filter"]),
+    _column("tsize", "decimal", unit="mm", decimals=1, bounds=[0, 2005], nullable=True, uses=["aggregate"]),
+    _column("day", "date", bounds=[0, 366]),
+]
+DESCRIBED = {
+    "consortium": "three-hospitals",
+    "roster_version": 1,
+    "parties": [{"id": 0, "name": "hospital-0", "roles": ["input", "compute"]}],
+    "tables": [{"name": "t", "owners": [0, 1, 2], "rows_max": 500, "columns": COLUMNS}],
+}
+EXPLAINED = {
+    "plan_hash": bytes(range(32)),
+    "columns": ["horTh", "count", "total"],
+    "cells": 2,
+    "uses": {"t.horTh": ["group"], "t.x": ["aggregate"]},
+    "opened": ["count of rows, for each of 2 cells that passes gate 0"],
+    "rules": ["floor: 11 persons (the rule of party 1)"],
+    "rounds": 15,
+    "bytes_sent": {"compute": 20_480, "input": 352},
+    "security": "semi-honest",
+    "refusals": [],
+}
+REASONS = (
+    Refusal(PartyId(1), "column-use", "t.x: aggregate", "party 1 does not allow `x` to be aggregated"),
+    Refusal(PartyId(2), "purpose", "GRU", "party 2 allows HMB only; \x1b[31mdeclare another purpose"),
+)
+
+
+def _answer(name: str, value: Any) -> Callable[[Any], None]:
+    async def method(*_arguments: Any) -> Any:
+        await trio.lowlevel.checkpoint()
+        if isinstance(value, BaseException):
+            raise value
+        return value
+
+    return lambda backend: setattr(backend, name, method)
+
+
+def _fail(error: Exception) -> Callable[[Any], None]:
+    def set_up(backend: Any) -> None:
+        backend.run_job = lambda job, request: job.fail(error)
+
+    return set_up
+
+
+def _tamper(backend: Any) -> None:
+    def run(job: Any, request: Any) -> None:
+        result = backend.consortium.result(request)
+        first = bytearray(result.releases[0])
+        first[60] ^= 1  # inside the sealed text
+        job.finish(replace(result, releases=(bytes(first), *result.releases[1:])))
+
+    backend.run_job = run
+
+
+def _facts(backend: Any) -> None:
+    def run(job: Any, request: Any) -> None:
+        facts = {
+            "spent": {"input0": [1, 320], "compute0": [15, 2072]},
+            "predicted": {"rounds": 15},
+            "rules_of": {"safe_threshold": 1},
+            "opened": ["count of rows"],
+            "seconds": 0.03,
+        }
+        job.finish(replace(backend.consortium.result(request), facts=facts))
+
+    backend.run_job = run
+
+
+ENTRIES = [
+    {"seq": 0, "at": 1.7e9, "kind": "started", "hash": b"h" * 32, "session": None, "content": {"version": "0.1.0"}},
+    {"seq": 1, "at": 1.7e9 + 1.5, "kind": "agreed", "hash": b"i" * 32, "session": b"s" * 32, "content": None},
+]
+TABLES = [
+    {"name": "t", "state": "published", "rows": 229, "data_version": "ab" * 32, "published": True},
+    {"name": "u", "state": "absent", "rows": None, "data_version": None, "published": False},
+]
+PEERS = [
+    {"party": 1, "name": "hospital-1", "state": "connected", "address": "dialled by us", "detail": ""},
+    {"party": 2, "name": "hospital-2", "state": "away", "address": "dials us", "detail": "refused\x07 twice"},
+]
+SCENARIOS: dict[str, tuple[list[str], Callable[[Any], None] | None]] = {
+    "help": (["--help"], None),
+    "describe": (["describe"], _answer("describe", DESCRIBED)),
+    "describe-nothing": (["describe"], _answer("describe", {**DESCRIBED, "tables": []})),
+    "explain": (["explain", SQL], _answer("explain", EXPLAINED)),
+    "explain-refused": (
+        ["explain", SQL],
+        _answer("explain", {**EXPLAINED, "refusals": [{"party": 1, "rule": "table", "message": "party 1 has none"}]}),
+    ),
+    "sql": (["sql", SQL], _facts),
+    "sql-quiet": (["sql", "--quiet", SQL], _facts),
+    "sql-csv": (["sql", "--csv", SQL], _facts),
+    "sql-json": (["sql", "--json", SQL], _facts),
+    "sql-refused": (["sql", SQL], _fail(Refused(REASONS))),
+    "sql-unplannable": (["sql", SQL], _fail(PlanInvalid("party 0: there is no column 'foo'"))),
+    "sql-peer-gone": (["sql", SQL], _fail(PeerGone(PartyId(2), "party 2 went away while we were computing"))),
+    "sql-busy": (["sql", SQL], _fail(Busy("this party already runs 16 sessions; ask again later"))),
+    "sql-tampered": (["sql", SQL], _tamper),
+    "sql-usage": (["sql", "--json", "--csv", SQL], None),
+    "sql-missing-query": (["sql"], None),
+    "unknown-command": (["sequel"], None),
+    "status": (
+        ["status"],
+        _answer("status", {"state": "running", "security": "semi-honest", "kernel": "portable", "uptime_seconds": 61.5,
+                           "peers_connected": 1, "peers_total": 2, "jobs_running": 0}),
+    ),
+    "peers": (["peers"], _answer("peers", PEERS)),
+    "ledger-verify": (["ledger", "verify"], _answer("ledger_verify", {"entries": 2, "head": b"h" * 32})),
+    "ledger-broken": (["ledger", "verify"], _answer("ledger_verify", LedgerInvalid("entry 1 does not follow entry 0"))),
+    "ledger-show": (["ledger", "show", "--from", "0", "--count", "9"], _answer("ledger_entries", ENTRIES)),
+    "table-list": (["table", "list"], _answer("table_list", TABLES)),
+    "table-import": (
+        ["table", "import", "t"],
+        _answer("table_import", {"table": "t", "rows": 229, "data_version": "ab" * 32, "notes": ["rounded"]}),
+    ),
+    "table-publish": (["table", "publish", "t"], _answer("table_publish", TABLES[0])),
+    "internal-error": (["status"], _answer("status", RuntimeError("secret"))),
+    "no-daemon": (["--socket", "/nowhere/api.sock", "status"], None),
+    "no-profile": (["--profile", "/nowhere", "sql", SQL], None),
+    "sandbox-usage": (["sandbox", "up", "--table", "gbsg2"], None),
+    "sandbox-two-hospitals": (["sandbox", "up", "--hospitals", "2", "--table", "t=t.csv"], None),
+    "sandbox-none": (["sandbox", "status", "--dir", "/nowhere"], None),
+}  # fmt: skip
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Path]]:
+    """A fake daemon in a thread, and its analyst's profile."""
+    fakes = _fakes()
+    with tempfile.TemporaryDirectory(prefix="mpcd-") as name:
+        directory = Path(name)
+        consortium = fakes.make_consortium(directory)
+        backend = fakes.FakeBackend(consortium)
+        listener = sockets.listen(directory / "x")
+        ready, stop = threading.Event(), []
+
+        async def serve() -> None:
+            async with trio.open_nursery() as nursery:
+                stop.append((trio.lowlevel.current_trio_token(), nursery.cancel_scope))
+                await nursery.start(ApiServer(backend, "api").serve, listener)
+                ready.set()
+
+        thread = threading.Thread(target=trio.run, args=(serve,))
+        thread.start()
+        assert ready.wait(10)
+        monkeypatch.setenv("MPCD_PROFILE", str(directory))
+        monkeypatch.setenv("XDG_STATE_HOME", str(directory / "none"))
+        monkeypatch.setenv("COLUMNS", "100")
+        monkeypatch.setenv("NO_COLOR", "1")
+        monkeypatch.setattr(sys, "argv", ["mpcctl"])
+        yield backend, directory
+        token, scope = stop[0]
+        token.run_sync_soon(scope.cancel)
+        thread.join(10)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_transcript(name: str, world: tuple[Any, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    backend, directory = world
+    arguments, set_up = SCENARIOS[name]
+    if set_up is not None:
+        set_up(backend)
+    with structlog.testing.capture_logs():  # the fake daemon's own words
+        code = main(arguments)
+    shown = capsys.readouterr()
+    command = " ".join(f'"{part}"' if " " in part else part for part in arguments)
+    found = f"$ mpcctl {command}\n--- exit {code}\n--- stdout\n{shown.out}--- stderr\n{shown.err}"
+    found = found.replace(str(directory), "<profile>").replace("\r\n", "<CRLF>\n")
+    if name == "internal-error":
+        found = found[: found.index("reference ")] + "reference <reference>.\n"
+    path = GOLDEN / f"{name}.txt"
+    if os.environ.get("MPCD_GOLDEN") == "write":
+        path.write_text(found)
+    assert found == path.read_text()
+
+
+def test_no_golden_file_is_left_over() -> None:
+    assert {path.stem for path in GOLDEN.glob("*.txt")} == set(SCENARIOS)
+
+
+def test_null_and_suppressed_differ_in_every_form() -> None:
+    columns = (TableColumn("x", INTEGER),)
+    forms = []
+    for cell in (NULL, Suppressed("floor"), Suppressed("min_owners")):
+        table = Table(columns, ((cell,),))
+        forms.append((render.text_table(table), str(render.json_value(table)["rows"]), render.csv_text(table)))
+    for index in range(3):
+        assert len({form[index] for form in forms}) == 3
