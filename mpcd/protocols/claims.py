@@ -283,6 +283,11 @@ class Claim:
 
     # ---------------------------------------------------------------------------------------- before the first coin
 
+    def gate(self, a: Replicated, b: Replicated) -> Vector:
+        """Our summand of a b, unmasked."""
+        nothing = np.zeros(self.field.words_per_element, dtype=np.uint64)
+        return self.field.mul_masked(a.a, a.b, b.a, b.b, nothing, nothing)[0]
+
     def mask(self, a: Replicated, b: Replicated, c: Replicated) -> None:
         """The mask gate c = a b, a and b uniform in this field; all of c's messages precede the first coin."""
         assert not self._segments
@@ -308,6 +313,8 @@ class Claim:
         x, y, z = record.x, record.y, record.z
         if isinstance(x, Planes):
             return BitsSegment(field, elements(seed, label, field, x.a.size * 8), record)  # type: ignore[arg-type]
+        assert not isinstance(y, Planes)
+        assert not isinstance(z, Planes)
         match record.relation:
             case Products():
                 return ProductSegment(field, elements(seed, label, field, -(-len(x) // first)), record, first)
