@@ -74,7 +74,7 @@ class LyingTransport(LockstepTransport):
         (receiver, *more) = send or (None,)
         if lie.concerns(step) and receiver is not None and not more and receiver.kind == "compute":
             buffer = send[receiver]
-            array = buffer.obj if isinstance(buffer, memoryview) else None
+            array: object = buffer.obj if isinstance(buffer, memoryview) else None
             if isinstance(array, np.ndarray) and receiver.index == (self.role.index + 2) % 3:
                 self._tell(step, array)
         return await super().exchange(step, send, expect)
@@ -103,8 +103,9 @@ class LyingTransport(LockstepTransport):
 class CheatingClaim(Claim):
     """The liar's claim: tracks the error."""
 
-    def __init__(self, over: Field, records: Sequence[Record], first: int, lies: Mapping[int, Vector], lie: Lie) ->
-    None:
+    def __init__(
+        self, over: Field, records: Sequence[Record], first: int, lies: Mapping[int, Vector], lie: Lie
+    ) -> None:
         super().__init__(over, records, first)
         self._lie = lie
         zeros = [_shadow(record, lies.get(number)) for number, record in enumerate(records)]
@@ -119,13 +120,16 @@ class CheatingClaim(Claim):
         self._polynomial = over.zeros(0)
 
     def gate(self, a: Replicated, b: Replicated) -> Vector:
+        """The summand, with the lie about the mask gate."""
         return self.field.add(super().gate(a, b), self._mask_error)
 
     def start(self, seed: bytes) -> None:
+        """And the same for the errors alone."""
         super().start(seed)
         self._shadow.start(seed)
 
     def products(self, level: int) -> Vector:
+        """With the error polynomial that the strategy wants."""
         over, chunk = self.field, self.levels[level]
         honest = super().products(level)
         if level == 0:
@@ -143,12 +147,14 @@ class CheatingClaim(Claim):
         return over.add(honest, deviation)
 
     def fold(self, level: int, g: Replicated, seed: bytes) -> None:
+        """The next error is the polynomial at the coin."""
         super().fold(level, g, seed)
         over = self.field
         r = unit(seed, b"fold/" + over.name.encode(), over)
         self.error = evaluate(over, self._polynomial, r)
 
     def last(self) -> Replicated:
+        """With the error taken off, if that is the strategy."""
         opened = super().last()
         if self._lie.strategy != "last":
             return opened
@@ -168,10 +174,12 @@ class CheatingVerifier(Malicious):
         self.claims: list[CheatingClaim] = []
 
     async def defer(self, ctx: Context, relation: Relation, x: Replicated, y: Replicated, z: Replicated) -> None:
+        """Remember which record holds the lie."""
         self._note(ctx.step, z)
         await super().defer(ctx, relation, x, y, z)
 
     async def defer_and(self, ctx: Context, x: Planes, y: Planes, z: Planes) -> None:
+        """Remember which record holds the lie."""
         self._note(ctx.step, z)
         await super().defer_and(ctx, x, y, z)
 
@@ -181,6 +189,7 @@ class CheatingVerifier(Malicious):
                 self._lied[id(z)] = error.reshape(z.a.shape)
 
     def claim(self, field: Field, records: Sequence[Record], first: int) -> Claim:
+        """A claim that cheats."""
         lies = {n: self._lied[id(record.z)] for n, record in enumerate(records) if id(record.z) in self._lied}
         claim = CheatingClaim(field, records, first, lies, self._lie)
         self.claims.append(claim)
@@ -250,8 +259,9 @@ def _with(v: Replicated | Planes, own: Vector) -> Replicated | Planes:
 def _first_error(over: Field, lies: Mapping[int, Vector]) -> Vector:
     """The first wrong element, or 1."""
     error = next(iter(lies.values()))
-    wrong = [element for element in error.reshape(over.zeros(error.size // over.words_per_element).shape) if
-    element.any()] return np.array(wrong[0], dtype=np.uint64).reshape(over.zeros(1).shape)
+    elements = error.reshape(over.zeros(error.size // over.words_per_element).shape)
+    place = next(place for place in range(len(elements)) if elements[place].any())
+    return np.array(elements[place : place + 1])
 
 
 # ------------------------------------------------------------------------------------------------ polynomials

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -96,17 +97,19 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...], Relation, int, float
 @pytest.mark.parametrize("name", CASES)
 def test_measured_equals_predicted(name: str, strategy: Strategy) -> None:
     protocol, arguments, relation, elements, zero = CASES[name]
-    runs = 400
-    hits = sum(passed(seed, protocol, arguments, Lie(protocol.__name__, 0, 1 + seed % 60, strategy)) for seed in
-    range(runs)) chunks = -(-(relation.inner if isinstance(relation, MatrixProduct) else elements) // 4) predicted =
-    prediction(zero, levels_of(chunks, 4), strategy) check(hits / runs, predicted, runs) assert predicted <=
-    soundness([Check(FIELD, relation, elements)])
+    runs = 300
+    name = protocol.__name__
+    hits = sum(passed(seed, protocol, arguments, Lie(name, 0, 1 + seed % 60, strategy)) for seed in range(runs))
+    chunks = -(-(relation.inner if isinstance(relation, MatrixProduct) else elements) // 4)
+    predicted = prediction(zero, levels_of(chunks, 4), strategy)
+    check(hits / runs, predicted, runs)
+    assert predicted <= soundness([Check(FIELD, relation, elements)])
 
 
 def test_lying_about_the_mask_gate_too_gains_nothing() -> None:
     """c - e for the first error e, before any coefficient is known: as if nothing had been added."""
     protocol, arguments, _, _, zero = CASES["products"]
-    runs = 400
+    runs = 300
     hits = sum(passed(seed, protocol, arguments, Lie("mul", 0, 1 + seed % 60, "mask")) for seed in range(runs))
     check(hits / runs, zero, runs)
 
@@ -127,7 +130,7 @@ def test_ands_over_a_toy_field() -> None:
             return made[-1]
 
         world = World(seed, verifier=lambda: Malicious(toy)).corrupt(Nobody(COMPUTE_ROLES[2]))
-        world.lie(2, lambda own, lie=lie: lying(own, lie, FIELD), verifier)
+        world.lie(2, partial(lying, lie=lie, over=FIELD), verifier)
         try:
             world.run(opened(binary.and_), x, x)
         except CheatDetected:
