@@ -58,7 +58,7 @@ struct field_kernels {
     const char *name;
     struct field_prime_kernels p, q, k;
     /* Chunk c is byte c of the vectors, c < 8 * words, with a coefficient alpha[c] in K.  Added (XOR) to out[80]:
-     *   out[8 j + k] = sum of alpha[c] (x0_cj & (y0_ck ^ y1_ck) ^ x1_cj & y0_ck), out[64 + j] = sum of alpha[c] z0_cj, out[72 + j] of z1. */
+     *   out[8 j + k], j != k = sum of alpha[c] (x0_cj & (y0_ck ^ y1_ck) ^ x1_cj & y0_ck), out[64 + j] = sum of alpha[c] z0_cj, out[72 + j] of z1. */
     field_bits_gram *bits_gram;
     field_bits_fold *bits_fold;     /* out[c] = alpha[c] * sum of weights[j] over the bits j of byte c; without alpha when that is NULL */
     field_binary *bits_xor, *bits_and;

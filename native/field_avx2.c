@@ -165,8 +165,13 @@ const struct field_kernels field_avx2 = {
         .matmul_masked = p_matmul_masked_portable,
     },
     .q = FIELD_Q_PORTABLE,
-    .k = FIELD_K_PORTABLE,
-    .bits_gram = bits_gram_portable, .bits_fold = bits_fold_portable,
+    .k = {
+        .add = bits_xor_portable, .sub = bits_xor_portable, .mul = k_mul_clmul, .neg = k_neg_portable, .scale = k_scale_clmul,
+        .sum = k_sum_portable, .dot = k_dot_clmul, .matmul = k_matmul_clmul, .sample = k_sample_portable,
+        .is_canonical = k_is_canonical_portable, .mul_masked = k_mul_masked_clmul, .dot_masked = k_dot_masked_clmul,
+        .matmul_masked = k_matmul_masked_clmul,
+    },
+    .bits_gram = bits_gram_avx2, .bits_fold = bits_fold_clmul,
     .bits_xor = bits_xor_portable, .bits_and = bits_and_portable, .bits_not = bits_not_portable,
     .bits_and_masked = bits_and_masked_portable, .to_planes = to_planes_avx2, .from_planes = from_planes_avx2,
 };

@@ -282,8 +282,13 @@ const struct field_kernels field_avx512 = {
         .matmul_masked = p_matmul_masked_avx512,
     },
     .q = FIELD_Q_PORTABLE,
-    .k = FIELD_K_PORTABLE,
-    .bits_gram = bits_gram_portable, .bits_fold = bits_fold_portable,
+    .k = {
+        .add = bits_xor_portable, .sub = bits_xor_portable, .mul = k_mul_avx512, .neg = k_neg_portable, .scale = k_scale_avx512,
+        .sum = k_sum_portable, .dot = k_dot_avx512, .matmul = k_matmul_avx512, .sample = k_sample_portable,
+        .is_canonical = k_is_canonical_portable, .mul_masked = k_mul_masked_avx512, .dot_masked = k_dot_masked_avx512,
+        .matmul_masked = k_matmul_masked_avx512,
+    },
+    .bits_gram = bits_gram_avx512, .bits_fold = bits_fold_avx512,
     .bits_xor = bits_xor_portable, .bits_and = bits_and_portable, .bits_not = bits_not_portable,
     .bits_and_masked = bits_and_masked_portable, .to_planes = to_planes_avx2, .from_planes = from_planes_avx2,
 };

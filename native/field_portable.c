@@ -335,7 +335,7 @@ void bits_gram_portable(uint64_t *out, const uint64_t *alpha, const uint64_t *x0
         uint64_t za = byte_of(z0, c), zb = byte_of(z1, c), a = alpha[c];
         for (unsigned j = 0; j < 8; j++) {
             uint64_t row = (p & bit_mask(xa, j)) ^ (q & bit_mask(xb, j));
-            for (unsigned k = 0; k < 8; k++) out[8 * j + k] ^= a & bit_mask(row, k);
+            for (unsigned k = 0; k < 8; k++) out[8 * j + k] ^= a & bit_mask(row & ~(1u << j), k);
             out[64 + j] ^= a & bit_mask(za, j);
             out[72 + j] ^= a & bit_mask(zb, j);
         }

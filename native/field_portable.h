@@ -32,6 +32,24 @@ field_transpose to_planes_portable, from_planes_portable;
 /* AVX-512 byte masks did not beat these (streamed planes), so that its table points here. */
 field_transpose to_planes_avx2, from_planes_avx2;
 
+/* field_clmul512.c, for the avx512 table. */
+field_binary k_mul_avx512, k_scale_avx512, k_dot_avx512;
+field_product k_matmul_avx512;
+field_masked k_mul_masked_avx512;
+field_masked_groups k_dot_masked_avx512;
+field_masked_product k_matmul_masked_avx512;
+field_bits_gram bits_gram_avx512;
+field_bits_fold bits_fold_avx512;
+
+/* field_clmul.c, for the avx2 table. */
+field_binary k_mul_clmul, k_scale_clmul, k_dot_clmul;
+field_product k_matmul_clmul;
+field_masked k_mul_masked_clmul;
+field_masked_groups k_dot_masked_clmul;
+field_masked_product k_matmul_masked_clmul;
+field_bits_gram bits_gram_avx2;
+field_bits_fold bits_fold_clmul;
+
 #define FIELD_P_PORTABLE                                                                                                       \
     {                                                                                                                          \
         .add = p_add_portable, .sub = p_sub_portable, .mul = p_mul_portable, .neg = p_neg_portable, .scale = p_scale_portable, \

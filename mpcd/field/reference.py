@@ -396,7 +396,7 @@ class ReferenceBinary(ReferenceField):
         xa, xb, ya, yb, za, zb = (v.reshape(-1).view(np.uint8).tolist() for v in (x0, x1, y0, y1, z0, z1))
         for c, a in enumerate(self._ints(alpha)):
             for j in range(8):
-                for k in range(8):
+                for k in set(range(8)) - {j}:
                     q = ya[c] >> k & 1
                     out[8 * j + k] ^= a * ((xa[c] >> j & 1 & (q ^ yb[c] >> k & 1)) ^ (xb[c] >> j & 1 & q))
                 out[64 + j] ^= a * (za[c] >> j & 1)
