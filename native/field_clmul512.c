@@ -193,18 +193,31 @@ void bits_gram_avx512(uint64_t *out, const uint64_t *alpha, const uint64_t *x0, 
     bits_gram_portable(out, alpha + 8 * w, x0 + w, x1 + w, y0 + w, y1 + w, z0 + w, z1 + w, words - w);
 }
 
+static inline __m512i exchange(__m512i v, unsigned distance, uint64_t mask) {
+    __m128i by = _mm_cvtsi32_si128((int)distance);
+    __m512i swap = _mm512_and_si512(_mm512_xor_si512(v, _mm512_srl_epi64(v, by)), _mm512_set1_epi64((long long)mask));
+    return ternary_xor(v, swap, _mm512_sll_epi64(swap, by));
+}
+
+/* Every word as 8 bytes of 8 bits, transposed: bit j of byte i becomes bit i of byte j (Hacker's Delight, 7-3). */
+static inline __m512i transpose_bytes(__m512i v) {
+    v = exchange(v, 7, UINT64_C(0x00AA00AA00AA00AA));
+    v = exchange(v, 14, UINT64_C(0x0000CCCC0000CCCC));
+    return exchange(v, 28, UINT64_C(0x00000000F0F0F0F0));
+}
+
 void bits_fold_avx512(uint64_t *out, const uint64_t *alpha, const uint64_t *weights, const uint64_t *a, size_t words) {
     __m512i factor[8];
     for (unsigned j = 0; j < 8; j++) factor[j] = _mm512_set1_epi64((long long)weights[j]);
     size_t w = 0;
     for (; w + 8 <= words; w += 8) {
         __m512i v = load(a + w);
-        uint64_t select[8];
-        for (unsigned j = 0; j < 8; j++) select[j] = _mm512_movepi8_mask(_mm512_sll_epi16(v, _mm_cvtsi32_si128((int)(7 - j))));
+        uint8_t select[8][8]; /* of word g, bit j of each of its bytes */
+        _mm512_storeu_si512(select, transpose_bytes(v));
         for (unsigned g = 0; g < 8; g++) {
             __m512i total = _mm512_setzero_si512();
             for (unsigned j = 0; j < 8; j++) {
-                total = _mm512_mask_xor_epi64(total, (__mmask8)(select[j] >> (8 * g)), total, factor[j]);
+                total = _mm512_mask_xor_epi64(total, select[g][j], total, factor[j]);
             }
             size_t at = 8 * (w + g);
             if (alpha != NULL) total = mul8(total, load(alpha + at));

@@ -30,6 +30,18 @@ static void poison(void) {
         poison();    \
         call;        \
     } while (0)
+#define KERNELS_OF_K                                                    \
+    SECRET(field_k_mul(out, in[0], in[1], COUNT));                      \
+    SECRET(field_k_scale(out, in[0], in[1], COUNT));                    \
+    SECRET(field_k_sum(out, in[0], COUNT));                             \
+    SECRET(field_k_dot(out, in[0], in[1], COUNT));                      \
+    SECRET(field_k_matmul(out, in[0], in[1], SIDE, SIDE, SIDE));        \
+    SECRET(sink = field_k_mul_masked(out, MASKED, COUNT));              \
+    SECRET(sink = field_k_dot_masked(out, MASKED, COUNT / 7, 7));       \
+    SECRET(sink = field_k_matmul_masked(out, MASKED, SIDE, SIDE, SIDE)); \
+    SECRET(field_bits_gram_k(out, in[0], in[1], in[2], in[3], in[4], in[5], in[5], COUNT / 8)); \
+    SECRET(field_bits_fold_k(out, in[0], in[1], in[2], COUNT / 8));     \
+    SECRET(field_bits_fold_k(out, NULL, in[1], in[2], COUNT / 8))
 #define MASKED in[0], in[1], in[2], in[3], in[4], in[5]
 #define PRIME(f)                                                                                      \
     SECRET(field_##f##_add(out, in[0], in[1], COUNT));                                                \
@@ -72,6 +84,7 @@ int main(int argc, char **argv) {
     }
     PRIME(p);
     PRIME(q);
+    KERNELS_OF_K;
     SECRET(field_bits_xor(out, in[0], in[1], COUNT));
     SECRET(field_bits_and(out, in[0], in[1], COUNT));
     SECRET(field_bits_not(out, in[0], COUNT));

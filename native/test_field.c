@@ -230,6 +230,82 @@ static void check_bits(const char *table, size_t count) {
     free(out);
 }
 
+/* ---- K */
+
+static uint64_t slow_k(uint64_t a, uint64_t b) {
+    uint64_t total = 0;
+    for (unsigned i = 64; i-- > 0;) {
+        total = total << 1 ^ (total >> 63) * 0x1b;
+        if (b >> i & 1) total ^= a;
+    }
+    return total;
+}
+
+static void check_binary(const char *table, size_t count) {
+    uint64_t *v[6], *out = block(count), one[1] = {0}, two[4];
+    for (size_t k = 0; k < 6; k++) v[k] = random_words(count);
+    int same = 1;
+    uint64_t inner = 0, cross = 0;
+    for (size_t i = 0; i < count; i++) {
+        inner ^= slow_k(v[0][i], v[1][i]);
+        cross ^= slow_k(v[0][i], v[2][i] ^ v[3][i]) ^ slow_k(v[1][i], v[2][i]);
+    }
+    field_k_mul(out, v[0], v[1], count);
+    for (size_t i = 0; i < count; i++) same &= out[i] == slow_k(v[0][i], v[1][i]);
+    expect(same, table, "k.mul", count);
+    if (count > 0) {
+        field_k_scale(out, v[0], v[1], count);
+        for (size_t i = 0; i < count; i++) same &= out[i] == slow_k(v[0][i], v[1][0]);
+        field_k_dot_masked(one, v[0], v[1], v[2], v[3], v[4], v[5], 1, count);
+        same &= one[0] == (cross ^ v[4][0] ^ v[5][0]);
+        field_k_matmul_masked(one, v[0], v[1], v[2], v[3], v[4], v[5], 1, count, 1);
+        same &= one[0] == (cross ^ v[4][0] ^ v[5][0]);
+        field_k_matmul(two, v[0], v[1], count > 1 ? 2 : 1, 1, count > 1 ? 2 : 1);
+        same &= two[0] == slow_k(v[0][0], v[1][0]) && (count == 1 || two[2] == slow_k(v[0][1], v[1][0]));
+    }
+    expect(same, table, "k.scale, dot_masked, matmul", count);
+    field_k_mul_masked(out, v[0], v[1], v[2], v[3], v[4], v[5], count);
+    for (size_t i = 0; i < count; i++) {
+        same &= out[i] == (slow_k(v[0][i], v[2][i] ^ v[3][i]) ^ slow_k(v[1][i], v[2][i]) ^ v[4][i] ^ v[5][i]);
+    }
+    field_k_dot(one, v[0], v[1], count);
+    same &= one[0] == inner;
+    field_k_matmul(one, v[0], v[1], 1, count, 1);
+    same &= one[0] == inner;
+    field_k_sum(one, v[0], count);
+    for (size_t i = 0; i < count; i++) one[0] ^= v[0][i];
+    same &= one[0] == 0 && field_k_is_canonical(v[0], count) == 1 && field_k_sample(out, v[0], count) == 0;
+    expect(same, table, "k.mul_masked, dot, sum", count);
+
+    uint64_t *alpha = random_words(8 * count), *folded = block(8 * count), *weights = random_words(8), gram[80] = {0}, expected[80] = {0};
+    field_bits_gram_k(gram, alpha, v[0], v[1], v[2], v[3], v[4], v[5], count);
+    for (size_t c = 0; c < 8 * count; c++) {
+        unsigned byte[6];
+        for (size_t k = 0; k < 6; k++) byte[k] = (unsigned)(v[k][c / 8] >> (8 * (c % 8)) & 0xff);
+        for (unsigned j = 0; j < 8; j++) {
+            for (unsigned k = 0; k < 8; k++) {
+                unsigned bit = (byte[0] >> j & (byte[2] ^ byte[3]) >> k & 1) ^ (byte[1] >> j & byte[2] >> k & 1);
+                if (j != k && bit) expected[8 * j + k] ^= alpha[c];
+            }
+            if (byte[4] >> j & 1) expected[64 + j] ^= alpha[c];
+            if (byte[5] >> j & 1) expected[72 + j] ^= alpha[c];
+        }
+    }
+    expect(memcmp(gram, expected, sizeof gram) == 0, table, "bits_gram", count);
+    for (int with = 0; with < 2; with++) {
+        field_bits_fold_k(folded, with ? alpha : NULL, weights, v[0], count);
+        same = 1;
+        for (size_t c = 0; c < 8 * count; c++) {
+            uint64_t total = 0;
+            for (unsigned j = 0; j < 8; j++) total ^= v[0][c / 8] >> (8 * (c % 8) + j) & 1 ? weights[j] : 0;
+            same &= folded[c] == (with ? slow_k(total, alpha[c]) : total);
+        }
+        expect(same, table, "bits_fold", count);
+    }
+    for (size_t k = 0; k < 6; k++) free(v[k]);
+    free(out), free(alpha), free(folded), free(weights);
+}
+
 /* ---- conversions */
 
 static void check_conversions(void) {
@@ -274,6 +350,7 @@ int main(void) {
             check_prime(table, P_BITS, counts[i]);
             check_prime(table, Q_BITS, counts[i]);
             check_bits(table, counts[i]);
+            check_binary(table, counts[i]);
         }
         for (unsigned bits = P_BITS; bits <= Q_BITS; bits += Q_BITS - P_BITS) {
             check_matrices(table, bits, 5, 3, 9);
