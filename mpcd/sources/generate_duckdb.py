@@ -12,7 +12,7 @@ most the narrow types leave no such values.
 
 **Cohorts** count rows where a row is a person, else distinct persons; there are many, and they are made of few *atoms*:
 conditions joined by AND, OR and IS NOT TRUE.  So rows are grouped by cell and *class*, the set of atoms that are TRUE,
-and every cohort and every filtered sum is put together from classes.  Distinct persons do not add up over classes: their
+and every cohort and every filtered sum is put together from classes.  Persons do not add up over classes: their
 index (dense in a snapshot) sets one bit per row in a bitmap per cell and class, and bitmaps are OR-ed.  Where bitmaps
 would take too much memory, a hash table of (cell, person) holds the classes in which the person was seen, ten times
 slower; beyond a few atoms each cohort is a FILTER of its own.
