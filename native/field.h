@@ -33,6 +33,7 @@ typedef uint64_t field_masked_groups(uint64_t *out, const uint64_t *x0, const ui
                                      const uint64_t *k0, const uint64_t *k1, size_t groups, size_t length);
 typedef uint64_t field_masked_product(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1,
                                       const uint64_t *k0, const uint64_t *k1, size_t rows, size_t inner, size_t columns);
+typedef void field_gram4(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1, size_t chunks);
 typedef void field_bits_gram(uint64_t *out, const uint64_t *alpha, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0,
                              const uint64_t *y1, const uint64_t *z0, const uint64_t *z1, size_t words);
 typedef void field_bits_fold(uint64_t *out, const uint64_t *alpha, const uint64_t *weights, const uint64_t *a, size_t words);
@@ -51,6 +52,9 @@ struct field_prime_kernels {
     field_masked *mul_masked;       /* z = x0 (y0 + y1) + x1 y0 + F(k0) - F(k1); returns how many masks were replaced */
     field_masked_groups *dot_masked; /* the same, summed over each group of `length`, one pair of masks per group */
     field_masked_product *matmul_masked; /* the same for matrices, one pair of masks per output element */
+    /* Vectors of 4 * chunks elements, chunk c is element c of each quarter; out[0..5]: sum of x0_cj (y0_ck + y1_ck) + x1_cj y0_ck over
+     * all c and j - k = -3, -2, -1, 1, 2, 3.  Not for F_q (NULL). */
+    field_gram4 *gram4;
 };
 
 /* All kernels of one instruction set. */
@@ -102,6 +106,7 @@ field_checking field_k_is_canonical;
 field_masked field_k_mul_masked;
 field_masked_groups field_k_dot_masked;
 field_masked_product field_k_matmul_masked;
+field_gram4 field_p_gram4, field_k_gram4;
 field_bits_gram field_bits_gram_k;
 field_bits_fold field_bits_fold_k;
 field_transpose field_to_planes, field_from_planes;

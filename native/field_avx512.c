@@ -273,20 +273,50 @@ static uint64_t p_matmul_masked_avx512(uint64_t *out, const uint64_t *x0, const 
     return (uint64_t)_mm512_reduce_add_epi64(rejected);
 }
 
+/* One diagonal after the other over a tile of chunks that stays in the first cache. */
+#define TILE 256
+
+static inline u128 cross_tile(const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1, size_t count) {
+    struct lanes s = lanes_zero(), t = lanes_zero();
+    for (size_t i = 0; i < count; i += 8) {
+        __mmask8 valid = remaining(count - i);
+        __m512i a = _mm512_maskz_loadu_epi64(valid, x0 + i), b = _mm512_maskz_loadu_epi64(valid, x1 + i);
+        __m512i y = _mm512_maskz_loadu_epi64(valid, y0 + i), both = _mm512_add_epi64(y, _mm512_maskz_loadu_epi64(valid, y1 + i));
+        lanes_add(&s, a, upper(a), both, upper(both));
+        lanes_add(&t, b, upper(b), y, upper(y));
+    }
+    return across(lanes_fold(&s)) + across(lanes_fold(&t));
+}
+
+static void p_gram4_avx512(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1, size_t chunks) {
+    u128 total[7] = {0, 0, 0, 0, 0, 0, 0};
+    for (size_t c = 0; c < chunks; c += TILE) {
+        size_t count = chunks - c < TILE ? chunks - c : TILE;
+        for (size_t j = 0; j < 4; j++) {
+            for (size_t k = 0; k < 4; k++) {
+                size_t left = j * chunks + c, right = k * chunks + c;
+                if (j != k) total[3 + j - k] += cross_tile(x0 + left, x1 + left, y0 + right, y1 + right, count);
+            }
+        }
+        for (size_t s = 0; s < 7; s++) total[s] = p_fold(total[s]);
+    }
+    for (size_t s = 0; s < 6; s++) out[s] = p_reduce(total[s < 3 ? s : s + 1]);
+}
+
 const struct field_kernels field_avx512 = {
     .name = "avx512",
     .p = {
         .add = p_add_portable, .sub = p_sub_portable, .mul = p_mul_avx512, .neg = p_neg_portable, .scale = p_scale_avx512,
         .sum = p_sum_avx512, .dot = p_dot_avx512, .matmul = p_matmul_avx512, .sample = p_sample_portable,
         .is_canonical = p_is_canonical_portable, .mul_masked = p_mul_masked_avx512, .dot_masked = p_dot_masked_avx512,
-        .matmul_masked = p_matmul_masked_avx512,
+        .matmul_masked = p_matmul_masked_avx512, .gram4 = p_gram4_avx512,
     },
     .q = FIELD_Q_PORTABLE,
     .k = {
         .add = bits_xor_portable, .sub = bits_xor_portable, .mul = k_mul_avx512, .neg = k_neg_portable, .scale = k_scale_avx512,
         .sum = k_sum_portable, .dot = k_dot_avx512, .matmul = k_matmul_avx512, .sample = k_sample_portable,
         .is_canonical = k_is_canonical_portable, .mul_masked = k_mul_masked_avx512, .dot_masked = k_dot_masked_avx512,
-        .matmul_masked = k_matmul_masked_avx512,
+        .matmul_masked = k_matmul_masked_avx512, .gram4 = k_gram4_avx512,
     },
     .bits_gram = bits_gram_avx512, .bits_fold = bits_fold_avx512,
     .bits_xor = bits_xor_portable, .bits_and = bits_and_portable, .bits_not = bits_not_portable,

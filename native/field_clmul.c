@@ -71,6 +71,20 @@ uint64_t k_matmul_masked_clmul(uint64_t *out, const uint64_t *x0, const uint64_t
     return 0;
 }
 
+void k_gram4_clmul(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1, size_t chunks) {
+    __m128i total[7];
+    for (size_t s = 0; s < 7; s++) total[s] = _mm_setzero_si128();
+    for (size_t c = 0; c < chunks; c++) {
+        for (size_t j = 0; j < 4; j++) {
+            for (size_t k = 0; k < 4; k++) {
+                size_t left = j * chunks + c, right = k * chunks + c;
+                if (j != k) total[3 + j - k] = _mm_xor_si128(total[3 + j - k], cross(x0[left], x1[left], y0[right], y1[right]));
+            }
+        }
+    }
+    for (size_t s = 0; s < 6; s++) out[s] = reduce(total[s < 3 ? s : s + 1]);
+}
+
 /* ------------------------------------------------------------------------------------------- chunks of bits */
 
 /* Lanes 0 to 3 (4 to 7) of a where the bits 0 to 3 (4 to 7) of a byte are set. */

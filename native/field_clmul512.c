@@ -144,6 +144,28 @@ uint64_t k_matmul_masked_avx512(uint64_t *out, const uint64_t *x0, const uint64_
     return 0;
 }
 
+void k_gram4_avx512(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1, size_t chunks) {
+    struct wide total[7];
+    for (size_t s = 0; s < 7; s++) total[s] = wide_zero();
+    for (size_t c = 0; c < chunks; c += 8) {
+        __mmask8 valid = remaining(chunks - c);
+        __m512i y[4], both[4];
+        for (size_t k = 0; k < 4; k++) {
+            y[k] = _mm512_maskz_loadu_epi64(valid, y0 + k * chunks + c);
+            both[k] = _mm512_xor_si512(y[k], _mm512_maskz_loadu_epi64(valid, y1 + k * chunks + c));
+        }
+        for (size_t j = 0; j < 4; j++) {
+            __m512i a = _mm512_maskz_loadu_epi64(valid, x0 + j * chunks + c), b = _mm512_maskz_loadu_epi64(valid, x1 + j * chunks + c);
+            for (size_t k = 0; k < 4; k++) {
+                if (j == k) continue;
+                wide_add(&total[3 + j - k], a, both[k]);
+                wide_add(&total[3 + j - k], b, y[k]);
+            }
+        }
+    }
+    for (size_t s = 0; s < 6; s++) out[s] = across(&total[s < 3 ? s : s + 1]);
+}
+
 /* ------------------------------------------------------------------------------------------- chunks of bits */
 
 /* Every byte rotated left by s, 0 < s < 8. */

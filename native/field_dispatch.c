@@ -103,6 +103,14 @@ PRIME(p)
 PRIME(q)
 PRIME(k)
 
+void field_p_gram4(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1, size_t chunks) {
+    kernels()->p.gram4(out, x0, x1, y0, y1, chunks);
+}
+
+void field_k_gram4(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1, size_t chunks) {
+    kernels()->k.gram4(out, x0, x1, y0, y1, chunks);
+}
+
 void field_bits_gram_k(uint64_t *out, const uint64_t *alpha, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0,
                        const uint64_t *y1, const uint64_t *z0, const uint64_t *z1, size_t words) {
     kernels()->bits_gram(out, alpha, x0, x1, y0, y1, z0, z1, words);

@@ -134,6 +134,20 @@ uint64_t p_matmul_masked_portable(uint64_t *out, const uint64_t *x0, const uint6
     return rejected;
 }
 
+void p_gram4_portable(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1, size_t chunks) {
+    u128 total[7] = {0, 0, 0, 0, 0, 0, 0};
+    for (size_t c = 0; c < chunks; c++) {
+        for (size_t j = 0; j < 4; j++) {
+            for (size_t k = 0; k < 4; k++) {
+                size_t left = j * chunks + c, right = k * chunks + c;
+                if (j != k) total[3 + j - k] += p_cross(x0[left], x1[left], y0[right], y1[right]);
+            }
+        }
+        for (size_t s = 0; s < 7; s++) total[s] = p_fold(total[s]); /* at most three products were added */
+    }
+    for (size_t s = 0; s < 6; s++) out[s] = p_reduce(total[s < 3 ? s : s + 1]);
+}
+
 /* ------------------------------------------------------------------------------------------- F_q */
 
 void q_add_portable(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t count) {
@@ -318,6 +332,19 @@ uint64_t k_matmul_masked_portable(uint64_t *out, const uint64_t *x0, const uint6
         }
     }
     return 0;
+}
+
+void k_gram4_portable(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1, size_t chunks) {
+    u128 total[7] = {0, 0, 0, 0, 0, 0, 0};
+    for (size_t c = 0; c < chunks; c++) {
+        for (size_t j = 0; j < 4; j++) {
+            for (size_t k = 0; k < 4; k++) {
+                size_t left = j * chunks + c, right = k * chunks + c;
+                if (j != k) total[3 + j - k] ^= k_cross(x0[left], x1[left], y0[right], y1[right]);
+            }
+        }
+    }
+    for (size_t s = 0; s < 6; s++) out[s] = k_reduce(total[s < 3 ? s : s + 1]);
 }
 
 /* ------------------------------------------------------------------------------------------- bits */

@@ -25,6 +25,7 @@ field_checking k_is_canonical_portable;
 field_masked k_mul_masked_portable;
 field_masked_groups k_dot_masked_portable;
 field_masked_product k_matmul_masked_portable;
+field_gram4 p_gram4_portable, k_gram4_portable;
 field_bits_gram bits_gram_portable;
 field_bits_fold bits_fold_portable;
 field_transpose to_planes_portable, from_planes_portable;
@@ -38,6 +39,7 @@ field_product k_matmul_avx512;
 field_masked k_mul_masked_avx512;
 field_masked_groups k_dot_masked_avx512;
 field_masked_product k_matmul_masked_avx512;
+field_gram4 k_gram4_avx512;
 field_bits_gram bits_gram_avx512;
 field_bits_fold bits_fold_avx512;
 
@@ -47,6 +49,7 @@ field_product k_matmul_clmul;
 field_masked k_mul_masked_clmul;
 field_masked_groups k_dot_masked_clmul;
 field_masked_product k_matmul_masked_clmul;
+field_gram4 k_gram4_clmul;
 field_bits_gram bits_gram_avx2;
 field_bits_fold bits_fold_clmul;
 
@@ -55,7 +58,7 @@ field_bits_fold bits_fold_clmul;
         .add = p_add_portable, .sub = p_sub_portable, .mul = p_mul_portable, .neg = p_neg_portable, .scale = p_scale_portable, \
         .sum = p_sum_portable, .dot = p_dot_portable, .matmul = p_matmul_portable, .sample = p_sample_portable,                \
         .is_canonical = p_is_canonical_portable, .mul_masked = p_mul_masked_portable, .dot_masked = p_dot_masked_portable,     \
-        .matmul_masked = p_matmul_masked_portable,                                                                             \
+        .matmul_masked = p_matmul_masked_portable, .gram4 = p_gram4_portable,                                                  \
     }
 
 #define FIELD_Q_PORTABLE                                                                                                       \
@@ -71,7 +74,7 @@ field_bits_fold bits_fold_clmul;
         .add = bits_xor_portable, .sub = bits_xor_portable, .mul = k_mul_portable, .neg = k_neg_portable,                      \
         .scale = k_scale_portable, .sum = k_sum_portable, .dot = k_dot_portable, .matmul = k_matmul_portable,                  \
         .sample = k_sample_portable, .is_canonical = k_is_canonical_portable, .mul_masked = k_mul_masked_portable,             \
-        .dot_masked = k_dot_masked_portable, .matmul_masked = k_matmul_masked_portable,                                        \
+        .dot_masked = k_dot_masked_portable, .matmul_masked = k_matmul_masked_portable, .gram4 = k_gram4_portable,             \
     }
 
 #define FIELD_BITS_PORTABLE                                                                                              \

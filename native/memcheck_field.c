@@ -32,6 +32,8 @@ static void poison(void) {
     } while (0)
 #define KERNELS_OF_K                                                    \
     SECRET(field_k_mul(out, in[0], in[1], COUNT));                      \
+    SECRET(field_k_gram4(out, in[0], in[1], in[2], in[3], COUNT / 4));  \
+    SECRET(field_p_gram4(out, in[0], in[1], in[2], in[3], COUNT / 4));  \
     SECRET(field_k_scale(out, in[0], in[1], COUNT));                    \
     SECRET(field_k_sum(out, in[0], COUNT));                             \
     SECRET(field_k_dot(out, in[0], in[1], COUNT));                      \

@@ -142,6 +142,9 @@ class Field(Protocol):
     ) -> tuple[Vector, int]:
         """As `mul_masked` for (n, k) times (k, m) matrices; one pair of masks per element of the result, row-major."""
 
+    def gram4(self, x0: Vector, x1: Vector, y0: Vector, y1: Vector) -> Vector | None:
+        """Sums of x0 (y0 + y1) + x1 y0 between quarters j of x and k of y, j - k = -3, -2, -1, 1, 2, 3; or None."""
+
 
 def words_of(a: NDArray[Any]) -> Vector:
     """`a` as C-contiguous words, copied only if it is not."""

@@ -298,6 +298,21 @@ class MersenneField:
         vectors = [words_of(v) for v in (x0, x1, y0, y1)]
         return out, self._kernel("matmul_masked")(_out(out), *map(_in, vectors + masks), *sizes)
 
+    def gram4(self, x0: Vector, x1: Vector, y0: Vector, y1: Vector) -> Vector | None:
+        """Sums of x0 (y0 + y1) + x1 y0 between the quarters of the vectors, for the batch verification.
+
+        Returns:
+            Six sums over quarters j of x and k of y with j - k = -3, -2, -1, 1, 2, 3; None where there is no kernel.
+        """
+        if self.words_per_element != 1:
+            return None
+        count, vectors = self._vectors(x0, x1, y0, y1)
+        if count % 4:
+            raise ValueError(f"{count} elements have no quarters")
+        out = self.empty(6)
+        self._kernel("gram4")(_out(out), *map(_in, vectors), count // 4)
+        return out
+
     # ----------------------------------------------------------------------------------------------- the wire
 
     def is_canonical(self, v: Vector) -> bool:

@@ -235,6 +235,20 @@ class ReferenceField:
         product = self.from_ints(a + b + m for a, b, m in zip(left, right, mask, strict=True))
         return product.reshape(self._shape(rows, columns)), rejected
 
+    def gram4(self, x0: Vector, x1: Vector, y0: Vector, y1: Vector) -> Vector | None:
+        """Sums between quarters, one after the other."""
+        size = len(x0) // 4
+        nothing = np.zeros(self.words_per_element, dtype=np.uint64)
+        sums = self.zeros(7)
+        if not size:
+            return self.zeros(6)
+        for j in range(4):
+            for k in range(4):
+                x, y = slice(j * size, (j + 1) * size), slice(k * size, (k + 1) * size)
+                value, _ = self.dot_masked(x0[x], x1[x], y0[y], y1[y], nothing, nothing, size)
+                sums[3 + j - k] = self.add(sums[3 + j - k : 4 + j - k].copy(), value)[0]
+        return self.concatenate([sums[:3], sums[4:]])
+
     # ----------------------------------------------------------------------------------------------- the wire
 
     def is_canonical(self, v: Vector) -> bool:

@@ -353,7 +353,9 @@ class Claim:
         """Our summands of the 2L - 2 coefficients of G that are sent, lowest first."""
         field, chunk = self.field, self.levels[level]
         if level:
-            return _coefficients(field, _Blocks(field, self._x, self._y, chunk).gram(), chunk)
+            blocks = _Blocks(field, self._x, self._y, chunk)
+            ready = field.gram4(*self._x, *self._y) if chunk == 4 and blocks.count % 4 == 0 else None
+            return _coefficients(field, blocks.gram(), chunk) if ready is None else ready
         beta = powers(field, self._beta, chunk)
         sums = field.zeros(chunk * (chunk + 2))
         for segment in self._segments:
@@ -387,11 +389,20 @@ class Claim:
     def _fold_blocks(self, chunk: int, weights_x: Vector, weights_y: Vector) -> None:
         field = self.field
         blocks = _Blocks(field, self._x, self._y, chunk)
-        x = (field.empty(blocks.chunks), field.empty(blocks.chunks))
-        y = (field.empty(blocks.chunks), field.empty(blocks.chunks))
-        blocks.fold(weights_x, self._x, x)
-        blocks.fold(weights_y, self._y, y)
+        x, y = self._room(blocks.chunks), self._room(blocks.chunks)
+        part = slice(0, blocks.chunks)
+        blocks.fold(weights_x, self._x, (x[0][part], x[1][part]))
+        blocks.fold(weights_y, self._y, (y[0][part], y[1][part]))
         self._x, self._y = x, y
+
+    def _room(self, count: int) -> Pair:
+        """Two vectors for `count` products, zeros up to whole chunks of the next level behind them."""
+        chunk = chunk_of(count) if count > 1 else 1
+        whole = -(-count // chunk) * chunk
+        pair = (self.field.empty(whole), self.field.empty(whole))
+        for v in pair:
+            v[count:] = 0
+        return pair
 
     def _fold_segments(self, weights_x: Vector, weights_y: Vector) -> None:
         """All segments into one vector, the mask gate last: alone in its chunk, at j = 0."""
@@ -399,8 +410,7 @@ class Claim:
         assert self._mask is not None
         (aa, ab), (ba, bb), _ = self._mask
         count = sum(segment.chunks for segment in self._segments)
-        self._x = (field.empty(count + 1), field.empty(count + 1))
-        self._y = (field.empty(count + 1), field.empty(count + 1))
+        self._x, self._y = self._room(count + 1), self._room(count + 1)
         with_beta = field.mul(weights_x, powers(field, self._beta, len(weights_x)))
         at = 0
         for segment in self._segments:

@@ -1,9 +1,10 @@
-"""What the batch verification computes, at one party and on one core: nanoseconds of processor time per product and per AND, by kernel table.
+"""What the batch verification computes at one party: nanoseconds of processor time per product and per AND.
 
-    python tests/bench/bench_verify.py [--products 20] [--words 17] [--json FILE]
+    python tests/bench/bench_verify.py [--products 20] [--words 17] [--tables avx512,avx2] [--json FILE]
 
-The local work of `protocols.claims` on a batch of 2^products field products and of 2^words words of ANDs: coefficients, first
-gram, first fold, all later levels.  No messages: those are a few kilobytes per batch (`cost_prove`), printed beside.
+The local work of `protocols.claims` on a batch of 2^products field products and of 2^words words of ANDs, by kernel
+table: coefficients, first gram, first fold, all later levels.  No messages: those are a few kilobytes per batch
+(`cost_prove`), printed beside; `bench_malicious.py` has the whole.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def proved(claim: Claim) -> dict[str, float]:
     field = claim.field
     one = Replicated(field, field.from_ints([3]), field.from_ints([4]))
     claim.mask(one, one, one)
-    seconds = {}
+    seconds: dict[str, float] = {}
     begin = time.process_time()
 
     def lap(name: str) -> None:
@@ -62,18 +63,18 @@ def proved(claim: Claim) -> dict[str, float]:
 def measure(field: Field, log_count: int) -> dict[str, Any]:
     """The best of three."""
     count = 1 << log_count
+    gates = 64 * count if field is K else count
+    check = Check(None if field is K else field, PRODUCTS, gates)
     best: dict[str, float] = {}
     for _ in range(3):
         if field is K:
             parts = [v.reshape(1, -1) for v in vectors(K, count, 6)]
             x, y, z = (Planes(parts[2 * i], parts[2 * i + 1], 64 * count) for i in range(3))
-            record, chunk, gates = Record(PRODUCTS, x, y, z), BYTE_CHUNK, 64 * count
-            check = Check(None, PRODUCTS, gates)
+            record, chunk = Record(PRODUCTS, x, y, z), BYTE_CHUNK
         else:
             parts = vectors(field, count, 6)
             a, b, c = (Replicated(field, parts[2 * i], parts[2 * i + 1]) for i in range(3))
-            record, chunk, gates = Record(PRODUCTS, a, b, c), PRODUCT_CHUNK, count
-            check = Check(field, PRODUCTS, gates)
+            record, chunk = Record(PRODUCTS, a, b, c), PRODUCT_CHUNK
         seconds = proved(Claim(field, [record], chunk))
         if not best or sum(seconds.values()) < sum(best.values()):
             best = seconds
@@ -104,7 +105,7 @@ def main() -> None:
                 found.append({"table": table, **measure(field, size)})
     for row in found:
         phases = "  ".join(f"{name} {value:.2f}" for name, value in row["nanoseconds"].items())
-        print(f"{row['table']:9}{row['field']:10}{row['gates']:>11} gates  {row['nanoseconds_total']:7.2f} ns each: {phases}")
+        print(f"{row['table']:9}{row['field']:10}{row['gates']:>11} gates {row['nanoseconds_total']:7.2f} ns: {phases}")
         print(f"{'':19}{row['rounds']} rounds, {row['bytes']} bytes a party and batch")
     text = json.dumps({"bench": "verify", "rows": found})
     print(text)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpcd.field import Vector, kernels
+from mpcd.field import FP, FQ, Field, Vector, kernels
 from mpcd.field.binary import K
-from mpcd.field.reference import K_REFERENCE, ReferenceBinary
+from mpcd.field.reference import FP_REFERENCE, K_REFERENCE, ReferenceBinary, ReferenceField
 
 words = st.integers(0, 2**64 - 1) | st.sampled_from([0, 1, 2**64 - 1, 2**63, 0b11011])
 POLYNOMIAL = (1 << 64) | 0b11011
@@ -77,6 +77,19 @@ def test_matrices(rows: int, inner: int, columns: int) -> None:
     assert K.matmul(x0, y0).tolist() == K_REFERENCE.matmul(x0, y0).tolist()
     expected = K_REFERENCE.matmul_masked(x0, x1, y0, y1, k0, k1)[0]
     assert K.matmul_masked(x0, x1, y0, y1, k0, k1)[0].tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("field", [(FP, FP_REFERENCE), (K, K_REFERENCE)], ids=["p", "k"])
+@pytest.mark.parametrize("chunks", [0, 1, 3, 8, 9, 70, 300])
+def test_sums_between_quarters(field: tuple[Field, ReferenceField], chunks: int) -> None:
+    native, reference = field
+    x0, x1, y0, y1 = (native.sample(v)[0] for v in vectors(4 * chunks, 4))
+    expected = reference.gram4(x0, x1, y0, y1)
+    got = native.gram4(x0, x1, y0, y1)
+    assert got is not None
+    assert expected is not None
+    assert got.tolist() == expected.tolist()
+    assert FQ.gram4(FQ.zeros(4), FQ.zeros(4), FQ.zeros(4), FQ.zeros(4)) is None
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 8, 9, 33])
