@@ -61,6 +61,9 @@ uint64_t field_k_dot_masked(uint64_t *out, const uint64_t *x0, const uint64_t *x
 uint64_t field_k_matmul_masked(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1,
     const uint64_t *k0, const uint64_t *k1, size_t rows, size_t inner, size_t columns);
 void field_p_gram4(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1, size_t chunks);
+void field_p_first4(uint64_t *out, const uint64_t *alpha, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0,
+    const uint64_t *y1, const uint64_t *z0, const uint64_t *z1, size_t count);
+void field_p_fold4(uint64_t *out, const uint64_t *alpha, const uint64_t *weights, const uint64_t *a, size_t count);
 void field_k_gram4(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1, size_t chunks);
 void field_bits_gram_k(uint64_t *out, const uint64_t *alpha, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0,
     const uint64_t *y1, const uint64_t *z0, const uint64_t *z1, size_t words);

@@ -55,6 +55,11 @@ struct field_prime_kernels {
     /* Vectors of 4 * chunks elements, chunk c is element c of each quarter; out[0..5]: sum of x0_cj (y0_ck + y1_ck) + x1_cj y0_ck over
      * all c and j - k = -3, -2, -1, 1, 2, 3.  Not for F_q (NULL). */
     field_gram4 *gram4;
+    /* The same chunks with the last quarters maybe short: `count` elements, (count + 3) / 4 chunks, a coefficient alpha[c] each; for F_p
+     * alone (else NULL).  out[24]: [4 j + k], j != k, sum of alpha[c] (x0_cj (y0_ck + y1_ck) + x1_cj y0_ck), [16 + j] of alpha[c] z0_cj,
+     * [20 + j] of z1.  fold4: out[c] = alpha[c] * sum over j of weights[j] a_cj, without alpha when that is NULL. */
+    field_bits_gram *first4;
+    field_bits_fold *fold4;
 };
 
 /* All kernels of one instruction set. */
@@ -107,6 +112,8 @@ field_masked field_k_mul_masked;
 field_masked_groups field_k_dot_masked;
 field_masked_product field_k_matmul_masked;
 field_gram4 field_p_gram4, field_k_gram4;
+field_bits_gram field_p_first4;
+field_bits_fold field_p_fold4;
 field_bits_gram field_bits_gram_k;
 field_bits_fold field_bits_fold_k;
 field_transpose field_to_planes, field_from_planes;

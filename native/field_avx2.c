@@ -163,6 +163,7 @@ const struct field_kernels field_avx2 = {
         .sum = p_sum_portable, .dot = p_dot_portable, .matmul = p_matmul_portable, .sample = p_sample_portable,
         .is_canonical = p_is_canonical_portable, .mul_masked = p_mul_masked_avx2, .dot_masked = p_dot_masked_portable,
         .matmul_masked = p_matmul_masked_portable, .gram4 = p_gram4_portable,
+        .first4 = p_first4_portable, .fold4 = p_fold4_portable,
     },
     .q = FIELD_Q_PORTABLE,
     .k = {

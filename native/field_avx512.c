@@ -303,6 +303,52 @@ static void p_gram4_avx512(uint64_t *out, const uint64_t *x0, const uint64_t *x1
     for (size_t s = 0; s < 6; s++) out[s] = p_reduce(total[s < 3 ? s : s + 1]);
 }
 
+/* Elements of quarter j among `size` chunks from c. */
+static inline size_t inside(size_t j, size_t c, size_t size, size_t chunks, size_t count) {
+    size_t at = j * chunks + c;
+    return at >= count ? 0 : count - at < size ? count - at : size;
+}
+
+static void p_first4_avx512(uint64_t *out, const uint64_t *alpha, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0,
+                            const uint64_t *y1, const uint64_t *z0, const uint64_t *z1, size_t count) {
+    u128 total[24] = {0};
+    size_t chunks = (count + 3) / 4;
+    for (size_t c = 0; c < chunks; c += TILE) {
+        size_t size = chunks - c < TILE ? chunks - c : TILE;
+        for (size_t j = 0; j < 4; j++) {
+            uint64_t a[TILE], b[TILE];
+            size_t left = inside(j, c, size, chunks, count), at = j * chunks + c;
+            if (left == 0) continue;
+            p_mul_avx512(a, alpha + c, x0 + at, left);
+            p_mul_avx512(b, alpha + c, x1 + at, left);
+            for (size_t k = 0; k < 4; k++) {
+                size_t right = inside(k, c, size, chunks, count), from = k * chunks + c;
+                if (j != k && right != 0) total[4 * j + k] += cross_tile(a, b, y0 + from, y1 + from, left < right ? left : right);
+            }
+            total[16 + j] += dot(alpha + c, z0 + at, left);
+            total[20 + j] += dot(alpha + c, z1 + at, left);
+        }
+        for (size_t s = 0; s < 24; s++) total[s] = p_fold(total[s]);
+    }
+    for (size_t s = 0; s < 24; s++) out[s] = p_reduce(total[s]);
+}
+
+static void p_fold4_avx512(uint64_t *out, const uint64_t *alpha, const uint64_t *weights, const uint64_t *a, size_t count) {
+    size_t chunks = (count + 3) / 4;
+    for (size_t c = 0; c < chunks; c += 8) {
+        __mmask8 valid = remaining(chunks - c);
+        struct lanes s = lanes_zero();
+        for (size_t j = 0; j < 4; j++) {
+            size_t here = inside(j, c, 8, chunks, count), at = here == 0 ? 0 : j * chunks + c;
+            __m512i v = _mm512_maskz_loadu_epi64(remaining(here) & valid, a + at), w = _mm512_set1_epi64((long long)weights[j]);
+            lanes_add(&s, v, upper(v), w, upper(w));
+        }
+        __m512i folded = once(fold(lanes_fold(&s)));
+        if (alpha != NULL) folded = mul8(folded, _mm512_maskz_loadu_epi64(valid, alpha + c));
+        _mm512_mask_storeu_epi64(out + c, valid, folded);
+    }
+}
+
 const struct field_kernels field_avx512 = {
     .name = "avx512",
     .p = {
@@ -310,6 +356,7 @@ const struct field_kernels field_avx512 = {
         .sum = p_sum_avx512, .dot = p_dot_avx512, .matmul = p_matmul_avx512, .sample = p_sample_portable,
         .is_canonical = p_is_canonical_portable, .mul_masked = p_mul_masked_avx512, .dot_masked = p_dot_masked_avx512,
         .matmul_masked = p_matmul_masked_avx512, .gram4 = p_gram4_avx512,
+        .first4 = p_first4_avx512, .fold4 = p_fold4_avx512,
     },
     .q = FIELD_Q_PORTABLE,
     .k = {

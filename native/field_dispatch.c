@@ -107,6 +107,15 @@ void field_p_gram4(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const 
     kernels()->p.gram4(out, x0, x1, y0, y1, chunks);
 }
 
+void field_p_first4(uint64_t *out, const uint64_t *alpha, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1,
+                    const uint64_t *z0, const uint64_t *z1, size_t count) {
+    kernels()->p.first4(out, alpha, x0, x1, y0, y1, z0, z1, count);
+}
+
+void field_p_fold4(uint64_t *out, const uint64_t *alpha, const uint64_t *weights, const uint64_t *a, size_t count) {
+    kernels()->p.fold4(out, alpha, weights, a, count);
+}
+
 void field_k_gram4(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1, size_t chunks) {
     kernels()->k.gram4(out, x0, x1, y0, y1, chunks);
 }

@@ -148,6 +148,40 @@ void p_gram4_portable(uint64_t *out, const uint64_t *x0, const uint64_t *x1, con
     for (size_t s = 0; s < 6; s++) out[s] = p_reduce(total[s < 3 ? s : s + 1]);
 }
 
+/* Element c of quarter j, zero beyond the end. */
+static inline uint64_t quarter(const uint64_t *v, size_t j, size_t c, size_t chunks, size_t count) {
+    size_t at = j * chunks + c;
+    return at < count ? v[at] : 0;
+}
+
+void p_first4_portable(uint64_t *out, const uint64_t *alpha, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1,
+                       const uint64_t *z0, const uint64_t *z1, size_t count) {
+    u128 total[24] = {0};
+    size_t chunks = (count + 3) / 4;
+    for (size_t c = 0; c < chunks; c++) {
+        for (size_t j = 0; j < 4; j++) {
+            uint64_t a = p_mul1(alpha[c], quarter(x0, j, c, chunks, count)), b = p_mul1(alpha[c], quarter(x1, j, c, chunks, count));
+            for (size_t k = 0; k < 4; k++) {
+                if (j != k) total[4 * j + k] += p_cross(a, b, quarter(y0, k, c, chunks, count), quarter(y1, k, c, chunks, count));
+            }
+            total[16 + j] += (u128)alpha[c] * quarter(z0, j, c, chunks, count);
+            total[20 + j] += (u128)alpha[c] * quarter(z1, j, c, chunks, count);
+        }
+        for (size_t s = 0; s < 24; s++) total[s] = p_fold(total[s]);
+    }
+    for (size_t s = 0; s < 24; s++) out[s] = p_reduce(total[s]);
+}
+
+void p_fold4_portable(uint64_t *out, const uint64_t *alpha, const uint64_t *weights, const uint64_t *a, size_t count) {
+    size_t chunks = (count + 3) / 4;
+    for (size_t c = 0; c < chunks; c++) {
+        u128 total = 0;
+        for (size_t j = 0; j < 4; j++) total += (u128)weights[j] * quarter(a, j, c, chunks, count);
+        uint64_t folded = p_reduce(total);
+        out[c] = alpha == NULL ? folded : p_mul1(folded, alpha[c]);
+    }
+}
+
 /* ------------------------------------------------------------------------------------------- F_q */
 
 void q_add_portable(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t count) {

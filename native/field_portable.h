@@ -26,6 +26,8 @@ field_masked k_mul_masked_portable;
 field_masked_groups k_dot_masked_portable;
 field_masked_product k_matmul_masked_portable;
 field_gram4 p_gram4_portable, k_gram4_portable;
+field_bits_gram p_first4_portable;
+field_bits_fold p_fold4_portable;
 field_bits_gram bits_gram_portable;
 field_bits_fold bits_fold_portable;
 field_transpose to_planes_portable, from_planes_portable;
@@ -59,6 +61,7 @@ field_bits_fold bits_fold_clmul;
         .sum = p_sum_portable, .dot = p_dot_portable, .matmul = p_matmul_portable, .sample = p_sample_portable,                \
         .is_canonical = p_is_canonical_portable, .mul_masked = p_mul_masked_portable, .dot_masked = p_dot_masked_portable,     \
         .matmul_masked = p_matmul_masked_portable, .gram4 = p_gram4_portable,                                                  \
+        .first4 = p_first4_portable, .fold4 = p_fold4_portable,                                                                \
     }
 
 #define FIELD_Q_PORTABLE                                                                                                       \

@@ -34,6 +34,9 @@ static void poison(void) {
     SECRET(field_k_mul(out, in[0], in[1], COUNT));                      \
     SECRET(field_k_gram4(out, in[0], in[1], in[2], in[3], COUNT / 4));  \
     SECRET(field_p_gram4(out, in[0], in[1], in[2], in[3], COUNT / 4));  \
+    SECRET(field_p_first4(out, in[0], in[1], in[2], in[3], in[4], in[5], in[5], COUNT)); \
+    SECRET(field_p_fold4(out, in[0], in[1], in[2], COUNT));             \
+    SECRET(field_p_fold4(out, NULL, in[1], in[2], COUNT));              \
     SECRET(field_k_scale(out, in[0], in[1], COUNT));                    \
     SECRET(field_k_sum(out, in[0], COUNT));                             \
     SECRET(field_k_dot(out, in[0], in[1], COUNT));                      \

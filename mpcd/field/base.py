@@ -145,6 +145,14 @@ class Field(Protocol):
     def gram4(self, x0: Vector, x1: Vector, y0: Vector, y1: Vector) -> Vector | None:
         """Sums of x0 (y0 + y1) + x1 y0 between quarters j of x and k of y, j - k = -3, -2, -1, 1, 2, 3; or None."""
 
+    def first4(
+        self, alpha: Vector, x: tuple[Vector, Vector], y: tuple[Vector, Vector], z: tuple[Vector, Vector]
+    ) -> Vector | None:
+        """The sums of a first level of chunks of four in one pass, or None; see `mersenne`."""
+
+    def fold4(self, alpha: Vector | None, weights: Vector, a: Vector, out: Vector) -> bool:
+        """A fold of chunks of four in one pass, unless False is returned; see `mersenne`."""
+
 
 def words_of(a: NDArray[Any]) -> Vector:
     """`a` as C-contiguous words, copied only if it is not."""

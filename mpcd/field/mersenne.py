@@ -313,6 +313,38 @@ class MersenneField:
         self._kernel("gram4")(_out(out), *map(_in, vectors), count // 4)
         return out
 
+    def first4(
+        self, alpha: Vector, x: tuple[Vector, Vector], y: tuple[Vector, Vector], z: tuple[Vector, Vector]
+    ) -> Vector | None:
+        """24 sums over chunks c (element c of each quarter, the last ones maybe short), times alpha_c.
+
+        Returns:
+            [4 j + k], j != k: sum of alpha_c (x0_cj (y0_ck + y1_ck) + x1_cj y0_ck); [16 + j]: of alpha_c z0_cj; [20 +
+            j]: of z1.  None where there is no kernel.
+        """
+        if self.name != "p":
+            return None
+        count, vectors = self._vectors(*x, *y, *z)
+        if self.length(alpha) != -(-count // 4):
+            raise ValueError("one coefficient per chunk")
+        out = self.empty(24)
+        lib.field_p_first4(_out(out), _in(words_of(alpha)), *map(_in, vectors), count)
+        return out
+
+    def fold4(self, alpha: Vector | None, weights: Vector, a: Vector, out: Vector) -> bool:
+        """out_c = alpha_c (1 when None) times the sum of weights_j a_cj over the quarters j; False where no kernel is."""
+        if self.name != "p":
+            return False
+        count, (a,) = self._vectors(a)
+        chunks = -(-count // 4)
+        if self.length(weights) != 4 or self.length(out) != chunks or not out.flags.c_contiguous:
+            raise ValueError("four weights, and one result per chunk")
+        if alpha is not None and self.length(alpha) != chunks:
+            raise ValueError("one coefficient per chunk")
+        factors = ffi.NULL if alpha is None else _in(words_of(alpha))
+        lib.field_p_fold4(_out(out), factors, _in(words_of(weights)), _in(a), count)
+        return True
+
     # ----------------------------------------------------------------------------------------------- the wire
 
     def is_canonical(self, v: Vector) -> bool:

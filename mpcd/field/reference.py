@@ -249,6 +249,20 @@ class ReferenceField:
                 sums[3 + j - k] = self.add(sums[3 + j - k : 4 + j - k].copy(), value)[0]
         return self.concatenate([sums[:3], sums[4:]])
 
+    def first4(
+        self,
+        alpha: Vector,  # noqa: ARG002
+        x: tuple[Vector, Vector],  # noqa: ARG002
+        y: tuple[Vector, Vector],  # noqa: ARG002
+        z: tuple[Vector, Vector],  # noqa: ARG002
+    ) -> Vector | None:
+        """No kernel: `protocols.claims` says what it would be."""
+        return None
+
+    def fold4(self, alpha: Vector | None, weights: Vector, a: Vector, out: Vector) -> bool:  # noqa: ARG002
+        """No kernel."""
+        return False
+
     # ----------------------------------------------------------------------------------------------- the wire
 
     def is_canonical(self, v: Vector) -> bool:

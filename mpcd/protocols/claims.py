@@ -177,13 +177,17 @@ class _Blocks:
         missing = self.chunk * self.chunks - self.count
         return self.field.concatenate([v, self.field.zeros(missing)]) if missing else np.ascontiguousarray(v)
 
-    def fold(self, weights: Vector, pair: Pair, out: Pair) -> None:
-        """out_c = sum over j of weights_j v_cj, for both components."""
+    def fold(self, weights: Vector, pair: Pair, out: Pair, alpha: Vector | None = None) -> None:
+        """out_c = alpha_c (1 when None) times the sum over j of weights_j v_cj, for both components."""
         field = self.field
+        if self.chunk == 4 and all(field.fold4(alpha, weights, v, target) for v, target in zip(pair, out, strict=True)):
+            return
         row = np.ascontiguousarray(weights).reshape(1, *weights.shape)
         for v, target in zip(pair, out, strict=True):
             blocks = self._padded(v).reshape(self.chunk, self.chunks, *v.shape[1:])
             target[:] = field.matmul(row, blocks).reshape(target.shape)
+            if alpha is not None:
+                target[:] = field.mul(target, alpha)
 
 
 class PlainSegment:
@@ -218,6 +222,9 @@ class ProductSegment:
     def gram(self, first: int) -> Vector:
         """See `Segment`."""
         field, blocks, alpha = self._field, self._blocks, self._alpha
+        fused = field.first4(alpha, blocks.x, blocks.y, self._z) if first == 4 else None
+        if fused is not None:
+            return fused
         result = field.zeros(first * (first + 2))
         for j in range(first):
             size = blocks.size(j)
@@ -234,9 +241,7 @@ class ProductSegment:
 
     def fold(self, weights_x: Vector, weights_y: Vector, x: Pair, y: Pair) -> None:
         """See `Segment`."""
-        self._blocks.fold(weights_x, self._blocks.x, x)
-        for target in x:
-            target[:] = self._field.mul(target, self._alpha)
+        self._blocks.fold(weights_x, self._blocks.x, x, self._alpha)
         self._blocks.fold(weights_y, self._blocks.y, y)
 
 

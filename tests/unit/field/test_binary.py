@@ -92,6 +92,40 @@ def test_sums_between_quarters(field: tuple[Field, ReferenceField], chunks: int)
     assert FQ.gram4(FQ.zeros(4), FQ.zeros(4), FQ.zeros(4), FQ.zeros(4)) is None
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 8, 31, 33, 1000, 1027, 4100])
+def test_first_level_and_fold_in_one_pass(count: int) -> None:
+    x0, x1, y0, y1, z0, z1 = (FP.sample(v)[0] for v in vectors(count, 6))
+    chunks = -(-count // 4)
+    alpha, weights = (FP.sample(v)[0] for v in (*vectors(chunks, 1, 2), *vectors(4, 1, 3)))
+    quarters = [slice(j * chunks, min((j + 1) * chunks, count)) for j in range(4)]
+    expected = [0] * 24
+    folded = [0] * chunks
+    for j, left in enumerate(quarters):
+        for k, right in enumerate(quarters):
+            terms = zip(
+                alpha.tolist(),
+                *(v[s].tolist() for v, s in ((x0, left), (x1, left), (y0, right), (y1, right))),
+                strict=False,
+            )
+            if j != k:
+                expected[4 * j + k] = sum(a * (p * (r + s) + q * r) for a, p, q, r, s in terms) % FP.modulus
+        for place, v in ((16, z0), (20, z1)):
+            expected[place + j] = (
+                sum(a * z for a, z in zip(alpha.tolist(), v[left].tolist(), strict=False)) % FP.modulus
+            )
+        for c, value in enumerate(x0[left].tolist()):
+            folded[c] += value * int(weights[j])
+    got = FP.first4(alpha, (x0, x1), (y0, y1), (z0, z1))
+    assert got is not None
+    assert got.tolist() == expected
+    out = FP.empty(chunks)
+    assert FP.fold4(None, weights, x0, out)
+    assert out.tolist() == [value % FP.modulus for value in folded]
+    assert FP.fold4(alpha, weights, x0, out)
+    assert out.tolist() == [value * a % FP.modulus for value, a in zip(folded, alpha.tolist(), strict=True)]
+    assert not FQ.fold4(None, FQ.zeros(4), FQ.zeros(4), FQ.zeros(1))
+
+
 @pytest.mark.parametrize("count", [1, 2, 7, 8, 9, 33])
 def test_chunks_of_bits(count: int) -> None:
     x0, x1, y0, y1, z0, z1 = vectors(count, 6)
