@@ -26,7 +26,7 @@ from typing import Final
 from mpcd import limits
 from mpcd.errors import PlanUnsupported
 from mpcd.plan import spans
-from mpcd.plan.domains import Domains, Facts, Values, present_where, value_of
+from mpcd.plan.domains import Domains, Facts, Values, present_where, split, value_of
 from mpcd.plan.nodes import (
     Add,
     Cohort,
@@ -294,7 +294,7 @@ class _Columns:
             PlanUnsupported: a condition or a key restricts a column of the value in a way that could isolate people.
         """
         columns = sorted(columns_of(*value.factors), key=lambda ref: (ref.source, ref.name))
-        parts = (*self._where, *conjuncts(value.condition))
+        parts = tuple(one for part in (*self._where, *conjuncts(value.condition)) for one in split(part))
         found: list[_Few] = []
         for column in columns:
             if (column, parts) not in self._known:

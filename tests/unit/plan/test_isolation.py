@@ -155,6 +155,7 @@ ORDINARY = [
     "SELECT AVG(age) FROM gbsg2 WHERE age BETWEEN 40 AND 60 AND menostat = 'Post'",
     "SELECT AVG(age) FROM gbsg2 WHERE (age < 60 AND age > 20) AND (menostat = 'Post' OR tgrade = 'I')",
     "SELECT AVG(age) FROM gbsg2 WHERE NOT age < 40",
+    "SELECT AVG(age + tsize) FROM gbsg2 WHERE NOT (age > 50 OR tgrade = 'III')",
     "SELECT AVG(pnodes) FROM gbsg2 WHERE pnodes <> 0",
     "SELECT AVG(pnodes) FROM gbsg2 WHERE pnodes > 0 AND pnodes % 1 = 0",
     "SELECT AVG(tsize) FROM gbsg2 WHERE age IN (40, 50, 60) OR pnodes = 0",
