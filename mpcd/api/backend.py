@@ -86,7 +86,11 @@ class Backend(Protocol):
         ...
 
     async def table_list(self) -> list[Map]:
-        """One map a table of the roster: `{"name", "state", "rows", "data_version", "published"}`."""
+        """One map a table of the roster: `{"name", "state", "rows", "data_version", "published", "versions"}`.
+
+        `versions` are all that were imported, the newest first, each
+        `{"data_version", "rows", "imported_at", "published", "fits_roster"}`.
+        """
         ...
 
     async def table_import(self, table: str, paths: Sequence[str]) -> Map:
@@ -101,7 +105,12 @@ class Backend(Protocol):
         ...
 
     async def table_publish(self, table: str, data_version: str | None) -> Map:
-        """Use a snapshot (the newest if none is named) for requests from now on; answers like `table_list`'s items."""
+        """Use a snapshot for requests from now on; answers like `table_list`'s items.
+
+        Args:
+            table: a name of the roster.
+            data_version: or the beginning of one; None for the one that was imported last.
+        """
         ...
 
     async def reload(self) -> Map:

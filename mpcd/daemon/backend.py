@@ -24,7 +24,6 @@ from mpcd.governance import entries
 from mpcd.governance.policy import visible_tables
 from mpcd.identity import IdentityError, VerifyKey
 from mpcd.identity.request import SignedRequest
-from mpcd.ids import DataVersion
 from mpcd.roster import Table
 from mpcd.session.keys import CONFIRM_COST
 from mpcd.sources import import_table, snapshot
@@ -212,15 +211,26 @@ class NodeBackend:
 
     def _table_map(self, name: str) -> Map:
         directory = self._node.config.snapshots
-        known = snapshot.versions(directory, name)
+        known = snapshot.imported(directory, name)
         current = snapshot.current(directory, name)
+        used = None if current is None else current.version
+        versions: list[Value] = [
+            {
+                "data_version": str(manifest.version),
+                "rows": manifest.rows,
+                "imported_at": at,
+                "published": manifest.version == used,
+                "fits_roster": manifest.definition == snapshot.definition(self._node.roster.table(name)),
+            }
+            for manifest, at in known
+        ]
         return {
             "name": name,
             "state": "published" if current is not None else "imported" if known else "absent",
             "rows": None if current is None else current.rows,
             "data_version": None if current is None else str(current.version),
             "published": current is not None,
-            "versions": [str(manifest.version) for manifest in known],
+            "versions": versions,
         }
 
     def _own_table(self, name: str) -> Table:
@@ -252,21 +262,11 @@ class NodeBackend:
         """See `Backend`."""
         definition = self._own_table(table)
         directory = self._node.config.snapshots
-        version = data_version or self._newest(table)
-        manifest = await trio.to_thread.run_sync(snapshot.publish, directory, definition, DataVersion(version))
+        version = snapshot.find_version(directory, table, data_version)
+        manifest = await trio.to_thread.run_sync(snapshot.publish, directory, definition, version)
         await self._node.data.open()
         await self._node.journal.entry(entries.published(table, manifest.version, manifest.rows))
         return self._table_map(table)
-
-    def _newest(self, table: str) -> str:
-        directory = self._node.config.snapshots
-        known = snapshot.versions(directory, table)
-        if not known:
-            raise NotFound(f"table {table} has no imported version; run `mpcctl table import {table}` first")
-        paths = {
-            str(manifest.version): snapshot.snapshot_path(directory, table, manifest.version) for manifest in known
-        }
-        return max(paths, key=lambda version: paths[version].stat().st_mtime_ns)
 
     async def reload(self) -> Map:
         """See `Backend`."""

@@ -127,9 +127,27 @@ ENTRIES = [
     {"seq": 0, "at": 1.7e9, "kind": "started", "hash": b"h" * 32, "session": None, "content": {"version": "0.1.0"}},
     {"seq": 1, "at": 1.7e9 + 1.5, "kind": "agreed", "hash": b"i" * 32, "session": b"s" * 32, "content": None},
 ]
+
+
+def _version(name: str, rows: int, at: float, *, published: bool = False, fits: bool = True) -> dict[str, Any]:
+    return {"data_version": name * 32, "rows": rows, "imported_at": at, "published": published, "fits_roster": fits}
+
+
+VERSIONS = [
+    _version("cd", 230, 1_700_000_000.5),
+    _version("ab", 229, 1_699_999_999.0, published=True),
+    _version("ef", 9, 1.6e9, fits=False),
+]
 TABLES = [
-    {"name": "t", "state": "published", "rows": 229, "data_version": "ab" * 32, "published": True},
-    {"name": "u", "state": "absent", "rows": None, "data_version": None, "published": False},
+    {
+        "name": "t",
+        "state": "published",
+        "rows": 229,
+        "data_version": "ab" * 32,
+        "published": True,
+        "versions": VERSIONS,
+    },
+    {"name": "u", "state": "absent", "rows": None, "data_version": None, "published": False, "versions": []},
 ]
 PEERS = [
     {"party": 1, "name": "hospital-1", "state": "connected", "address": "dialled by us", "detail": ""},

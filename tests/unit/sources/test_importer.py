@@ -386,11 +386,12 @@ def test_an_import_again_makes_its_version_the_newest(tmp_path: Path) -> None:
     home = tmp_path / "snapshots"
     with pytest.raises(NotFound, match="table import visits"):
         snapshot.find_version(home, "visits", None)
+    version = None
     for age in (50, 51, 50, 51, 51, 50):
         version = load(tmp_path, AGES, f"id,age\n1,{age}\n").version
         assert snapshot.find_version(home, "visits", None) == version
     listed = snapshot.imported(home, "visits")
-    assert [manifest.version for manifest, _ in listed][0] == version
+    assert listed[0][0].version == version
     assert len(listed) == 2
     assert listed[0][1] > listed[1][1] > 1.7e9
 
