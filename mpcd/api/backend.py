@@ -81,8 +81,13 @@ class Backend(Protocol):
         """`{"entries", "head", "valid": True}`; raises `LedgerInvalid` where the chain breaks."""
         ...
 
-    async def ledger_entries(self, from_seq: int, count: int) -> list[Map]:
-        """Entries in order: `{"seq", "at", "kind", "hash", "content": map or nothing}`."""
+    async def ledger_entries(self, from_seq: int | None, count: int) -> list[Map]:
+        """Entries in order, the last `count` if `from_seq` is None.
+
+        Returns:
+            `{"seq", "at", "kind", "hash", "session", "content": map or nothing, "content_state": "kept" | "erased" |
+            "changed", "erased_by", "asked": {"sql", "purpose", "analyst", "analyst_key", "fingerprint"} or nothing}`
+        """
         ...
 
     async def table_list(self) -> list[Map]:

@@ -1,4 +1,4 @@
-"""`mpcctl peers | ledger | table | reload | drain` (layer 15)."""
+"""`mpcctl peers | table | reload | drain` (layer 15)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 
-from mpcd import limits
 from mpcd.api.types import Map, Method
 from mpcd.cli.shared import connect, json_option, maps, show, texts, write_json, write_table
 
@@ -28,45 +27,6 @@ def peers(context: click.Context, as_json: bool) -> None:
         for peer in maps(answer, "peers")
     ]
     write_table(["party", "name", "state", "dialled", "detail"], rows)
-
-
-@click.group()
-def ledger() -> None:
-    """Verify or show the audit record."""
-
-
-@ledger.command()
-@json_option
-@click.pass_context
-def verify(context: click.Context, as_json: bool) -> None:
-    """Check the hash chain from its first entry to its last."""
-    with connect(context, admin=True) as client:
-        answer = client.call(Method.LEDGER_VERIFY)
-    if as_json:
-        write_json(answer)
-        return
-    click.echo(f"good: {show(answer.get('entries'))} entries, head {_digest(answer.get('head'))}")
-
-
-@ledger.command(name="show")
-@click.option("--from", "from_seq", default=0, show_default=True, type=click.IntRange(0), help="First entry.")
-@click.option(
-    "--count", default=50, show_default=True, type=click.IntRange(1, limits.API_LEDGER_ENTRIES_MAX), help="How many."
-)
-@json_option
-@click.pass_context
-def show_entries(context: click.Context, from_seq: int, count: int, as_json: bool) -> None:
-    """Show entries: what was asked, decided, recorded, released."""
-    with connect(context, admin=True) as client:
-        answer = client.call(Method.LEDGER_ENTRIES, {"from_seq": from_seq, "count": count})
-    if as_json:
-        write_json(answer)
-        return
-    rows = [
-        [show(entry.get("seq")), _time(entry), show(entry.get("kind")), show(entry.get("session")), _content(entry)]
-        for entry in maps(answer, "entries")
-    ]
-    write_table(["entry", "time (UTC)", "kind", "session", "content"], rows)
 
 
 @click.group()
@@ -161,20 +121,8 @@ def drain(context: click.Context) -> None:
     click.echo(f"draining; {show(answer.get('jobs_running'))} sessions still run")
 
 
-def _digest(value: object) -> str:
-    return value.hex() if isinstance(value, bytes) else str(value)
-
-
 def _time(entry: Map, key: str = "at") -> str:
     at = entry.get(key)
     if not isinstance(at, (int, float)):
         return "-"
     return dt.datetime.fromtimestamp(at, dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _content(entry: Map) -> str:
-    content = entry.get("content")
-    if content is None:
-        return "(erased)"
-    text = " ".join(show(content).split())
-    return text if len(text) <= 100 else text[:97] + "..."

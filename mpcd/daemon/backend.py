@@ -17,6 +17,7 @@ from mpcd.api.types import Caller, EventBatch, JobResult, Map, NodeInfo
 from mpcd.canonical import Value
 from mpcd.compile import explain
 from mpcd.compile.program import Program
+from mpcd.daemon.ledgerview import entry_map
 from mpcd.daemon.sessions import Explanation, Outcome
 from mpcd.errors import Bug, ConfigurationInvalid, MpcdError, NotFound, Refusal, RequestInvalid
 from mpcd.field import kernels
@@ -28,6 +29,7 @@ from mpcd.roster import Table
 from mpcd.session.keys import CONFIRM_COST
 from mpcd.sources import import_table, snapshot
 from mpcd.sources.tables import TableSource
+from mpcd.store.ledger import LedgerRow
 
 if TYPE_CHECKING:
     from mpcd.daemon.node import Node
@@ -190,20 +192,14 @@ class NodeBackend:
         report = await self._node.journal.run(self._node.store.verify_ledger)
         return {"entries": report.head.count, "head": report.head.hash, "erased": report.erased, "valid": True}
 
-    async def ledger_entries(self, from_seq: int, count: int) -> list[Map]:
+    async def ledger_entries(self, from_seq: int | None, count: int) -> list[Map]:
         """See `Backend`."""
-        rows = await self._node.journal.run(partial(self._node.store.ledger_entries, from_seq, count))
-        return [
-            {
-                "seq": row.sequence,
-                "at": row.time_milliseconds / 1000,
-                "kind": row.kind,
-                "hash": row.hash,
-                "session": row.session,
-                "content": row.content,
-            }
-            for row in rows
-        ]
+        rows = await self._node.journal.run(partial(self._ledger_rows, from_seq, count))
+        return [entry_map(row, self._node.policy.policy) for row in rows]
+
+    def _ledger_rows(self, from_seq: int | None, count: int) -> list[LedgerRow]:
+        store = self._node.store
+        return store.ledger_entries(max(0, store.head().count - count) if from_seq is None else from_seq, count)
 
     async def table_list(self) -> list[Map]:
         """See `Backend`."""

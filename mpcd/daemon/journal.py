@@ -10,7 +10,7 @@ import trio
 
 from mpcd import canonical, limits
 from mpcd.compile.physical import PhysicalPlan
-from mpcd.errors import NotFound, Refusal, RequestInvalid, StoreFailed
+from mpcd.errors import NotFound, Refusal, RequestInvalid, StoreFailed, closed_codes
 from mpcd.governance import entries
 from mpcd.identity.request import SignedRequest
 from mpcd.ids import DataVersion, PartyId, SessionId
@@ -20,6 +20,8 @@ T = TypeVar("T")
 _REASONS_MAX: Final = 32
 _WORD: Final = 200
 _SENTENCE: Final = 400
+_CODES: Final = frozenset(closed_codes())
+"""A reason whose rule is one of these is an error, not a policy's refusal."""
 
 
 class StoreJournal:
@@ -43,8 +45,13 @@ class StoreJournal:
         await self.run(partial(self._store.commit_entry, entry, now=self._utc_seconds()))
 
     async def refused(self, request: SignedRequest, reasons: tuple[Refusal, ...]) -> None:
-        """See `session.ports.Journal`; a request that was refused before stays refused once."""
-        entry = entries.refused(request.to_bytes(), request.digest(), _shortened(reasons))
+        """See `session.ports.Journal`; what no policy refused is booked as failed, with the error's code.
+
+        A request that was refused before stays refused once.
+        """
+        policy = any(reason.rule not in _CODES for reason in reasons)
+        make = entries.refused if policy else entries.failed
+        entry = make(request.to_bytes(), request.digest(), _shortened(reasons))
         commit = partial(self._store.commit_refused, entry, now=self._utc_seconds(), burn=_nonce(request))
         try:
             await self.run(commit)

@@ -167,13 +167,13 @@ class Store:
             return self._append(connection, entry, now, session)
 
     def commit_refused(self, entry: LedgerEntry, *, now: float, burn: NonceUse | None = None) -> LedgerHead:
-        """Asked and refused: one entry; with `burn` the request cannot be used again here.
+        """Asked and refused, or failed: one entry; with `burn` the request cannot be used again here.
 
         Raises:
             RequestInvalid: `burn` was used before.
             StoreFailed: nothing was written.
         """
-        assert entry.kind == "refused"
+        assert entry.kind in {"refused", "failed"}
         with self._transaction() as connection:
             if burn is not None:
                 _burn(connection, burn, now)
@@ -480,7 +480,9 @@ class Store:
         return LedgerHead(sequence + 1, made)
 
 
-_SESSION_KINDS: Final = frozenset({"agreed", "recorded", "released", "aborted", "withheld", "refused", "erased"})
+_SESSION_KINDS: Final = frozenset(
+    {"agreed", "recorded", "released", "aborted", "withheld", "refused", "failed", "erased"}
+)
 _SESSION_COLUMNS: Final = (
     "SELECT session, state, request_digest, plan_hash, analyst, agreed_milliseconds, changed_milliseconds FROM session "
 )

@@ -367,7 +367,24 @@ def test_erased_content_is_gone_and_the_chain_holds(store: Store, directory: Pat
     assert (report.erased, report.head.count) == (1, 3)
     row, _, erasure = store.ledger_entries(0, 3)
     assert row.content is None
+    assert row.erased_by == 2
     assert erasure.content == {"sequences": [0], "reason": "article 17"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["body = (SELECT body FROM content WHERE sequence = 0)", "body = x'c1'", "salt = zeroblob(32)"],
+    ids=["another entry's", "no encoding", "another salt"],
+)
+def test_changed_content_is_neither_shown_nor_called_erased(store: Store, directory: Path, change: str) -> None:
+    store.commit_entry(entries.policy_loaded(b"\1" * 32), now=NOW)
+    store.commit_entry(entries.policy_loaded(b"\2" * 32), now=NOW)
+    with sqlite3.connect(directory / FILE_NAME) as connection:
+        connection.execute(f"UPDATE content SET {change} WHERE sequence = 1")  # constants
+    connection.close()
+    good, bad = store.ledger_entries(0, 2)
+    assert good.content == {"policy": b"\1" * 32}
+    assert (bad.content, bad.erased_by) == (None, None)
 
 
 def test_a_reader_delays_neither_commits_nor_folding(
