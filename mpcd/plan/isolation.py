@@ -55,7 +55,7 @@ from mpcd.plan.nodes import (
 from mpcd.plan.relation import Relation
 
 DEGREE_MAX: Final = 2
-"""Highest power of one column in one value."""
+"""Highest degree of one value, over all columns together: squares, and products of two columns."""
 FEW: Final = DEGREE_MAX + 1
 """As many values of a column can be told apart by its moments up to that power: how many rows have each."""
 JOINT_CELLS_MAX: Final = 8
