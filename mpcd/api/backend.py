@@ -42,7 +42,8 @@ class Backend(Protocol):
 
         Returns:
             `{"plan_hash", "columns": [names], "cells", "uses": {"table.column": [verbs]}, "opened": [sentences],
-            "rules": [sentence per disclosure rule], "rounds", "bytes_sent": {"compute": n, "input": n}, "security",
+            "rules": [sentence per disclosure rule], "notes": [what must be said beside the answer], "rounds",
+            "bytes_sent": {"compute": n, "input": n}, "security",
             "refusals": [{"party", "rule", "subject", "message"}]}`: this party's refusals, empty where it would agree.
         """
         ...

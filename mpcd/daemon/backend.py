@@ -17,6 +17,7 @@ from mpcd.api.types import Caller, EventBatch, JobResult, Map, NodeInfo
 from mpcd.canonical import Value
 from mpcd.compile import explain
 from mpcd.compile.program import Program
+from mpcd.daemon.description import table_map
 from mpcd.daemon.ledgerview import entry_map
 from mpcd.daemon.sessions import Explanation, Outcome
 from mpcd.errors import Bug, ConfigurationInvalid, MpcdError, NotFound, Refusal, RequestInvalid
@@ -73,7 +74,7 @@ class NodeBackend:
             "consortium": roster.consortium,
             "roster_version": roster.version,
             "parties": parties,
-            "tables": [_describe_table(table, visible[table.name]) for table in roster.tables if table.name in visible],
+            "tables": [table_map(table, visible[table.name]) for table in roster.tables if table.name in visible],
         }
 
     def _visible(self, analyst: str | None) -> Mapping[str, Mapping[str, Sequence[str]]]:
@@ -102,6 +103,7 @@ class NodeBackend:
             "uses": {name: _list(sorted(verbs)) for name, verbs in sorted(plan.logical.uses.items())},
             "opened": _list(explain.opened(plan, self._node.roster)),
             "rules": _list(explain.rules(plan, explanation.rules_of)),
+            "notes": _list(explain.notes(plan.logical)),
             "rounds": cost.rounds,
             "bytes_sent": {"compute": max(cost.compute), "input": cost.input},
             "security": plan.security,
@@ -141,6 +143,7 @@ class NodeBackend:
         facts: Map = cast("Map", dict(outcome.facts))
         facts["predicted"] = {"rounds": cost.rounds, "compute": list(cost.compute), "input": cost.input}
         facts["opened"] = _list(explain.opened(plan, self._node.roster))
+        facts["notes"] = _list(explain.notes(plan.logical))
         return JobResult(plan.encoded, outcome.releases, facts)
 
     async def watch(self, caller: Caller, job: str, from_seq: int) -> EventBatch:
@@ -282,31 +285,6 @@ def _refusal_map(refusal: Refusal) -> Map:
         "rule": refusal.rule,
         "subject": refusal.subject,
         "message": refusal.message,
-    }
-
-
-def _describe_table(table: Table, uses: Mapping[str, Sequence[str]]) -> Map:
-    columns: list[Value] = [
-        {
-            "name": column.name,
-            "type": column.type,
-            "unit": column.unit,
-            "decimals": column.decimals,
-            "levels": _list(column.levels),
-            "bounds": None if column.type in {"dictionary", "person_id", "boolean"} else _list(column.bounds),
-            "nullable": column.may_be_null,
-            "uses": _list(uses[column.name]),
-        }
-        for column in table.columns
-        if column.name in uses
-    ]
-    return {
-        "name": table.name,
-        "owners": [int(owner) for owner in table.owners],
-        "rows_max": table.rows_max,
-        "persons_disjoint": table.persons_disjoint,
-        "rows_disjoint": table.rows_disjoint,
-        "columns": columns,
     }
 
 

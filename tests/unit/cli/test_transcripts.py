@@ -195,11 +195,16 @@ PEERS = [
 SCENARIOS: dict[str, tuple[list[str], Callable[[Any], None] | None]] = {
     "help": (["--help"], None),
     "describe": (["describe"], _answer("describe", DESCRIBED)),
+    "describe-table": (["describe", "t"], _answer("describe", DESCRIBED)),
+    "describe-no-table": (["describe", "u"], _answer("describe", DESCRIBED)),
     "describe-nothing": (["describe"], _answer("describe", {**DESCRIBED, "tables": []})),
     "explain": (["explain", SQL], _answer("explain", EXPLAINED)),
     "explain-refused": (
         ["explain", SQL],
         _answer("explain", {**EXPLAINED, "refusals": [{"party": 1, "rule": "table", "message": "party 1 has none"}]}),
+    ),
+    "explain-join": (
+        ["explain", SQL], _answer("explain", {**EXPLAINED, "notes": ["rows were joined within each hospital's own"]})
     ),
     "sql": (["sql", SQL], _facts),
     "sql-quiet": (["sql", "--quiet", SQL], _facts),
