@@ -28,12 +28,18 @@ class StoreJournal:
     """Implements `session.ports.Journal` and gives the daemon the same way to the store for everything else."""
 
     def __init__(
-        self, store: Store, me: PartyId, utc_seconds: Callable[[], float], policy_digest: Callable[[], bytes]
+        self,
+        store: Store,
+        me: PartyId,
+        utc_seconds: Callable[[], float],
+        policy_digest: Callable[[], bytes],
+        log: Callable[..., None] = lambda _event, **_fields: None,
     ) -> None:
         self._store = store
         self._me = me
         self._utc_seconds = utc_seconds
         self._policy_digest = policy_digest
+        self._log = log
         self._limiter = trio.CapacityLimiter(1)
 
     async def run(self, work: Callable[[], T]) -> T:
@@ -53,6 +59,9 @@ class StoreJournal:
         make = entries.refused if policy else entries.failed
         entry = make(request.to_bytes(), request.digest(), _shortened(reasons))
         commit = partial(self._store.commit_refused, entry, now=self._utc_seconds(), burn=_nonce(request))
+        self._log(
+            f"request_{entry.kind}", request=request.digest().hex(), reason=", ".join(sorted({r.rule for r in reasons}))
+        )
         try:
             await self.run(commit)
         except RequestInvalid:
@@ -97,6 +106,7 @@ class StoreJournal:
         """See `session.ports.Journal`."""
         entry = entries.released(sorted(parties))
         await self.run(partial(self._store.commit_released, session, entry, now=self._utc_seconds()))
+        self._log("session_released", session=session.hex())
 
     async def aborted(self, session: SessionId, code: str, *, refund: bool) -> None:
         """See `session.ports.Journal`."""

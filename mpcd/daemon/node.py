@@ -32,6 +32,7 @@ from mpcd.daemon.check import load_policy
 from mpcd.daemon.config import Config
 from mpcd.daemon.journal import StoreJournal
 from mpcd.daemon.ledgercheck import LedgerCheck
+from mpcd.daemon.logs import log_network_event
 from mpcd.daemon.notify import Notifier
 from mpcd.daemon.sessions import Sessions, Settings
 from mpcd.errors import ConfigurationInvalid, DataInvalid, EngineFailed, MpcdError, PeerGone, Refusal
@@ -189,7 +190,7 @@ class Node:
         self.roster_hash = self.roster.hash()
         self.policy = LivePolicy(config, config.party)
         self.store = Store.open(config.state)
-        self.journal = StoreJournal(self.store, config.party, time.time, self.policy.digest)
+        self.journal = StoreJournal(self.store, config.party, time.time, self.policy.digest, self._session_event)
         self.ledger = LedgerCheck(self.store)
         self.planner = Planner()
         self.engine = DuckdbEngine(
@@ -339,8 +340,7 @@ class Node:
         await self.sessions.receive(party, dict(message))
 
     def _network_event(self, event: Event) -> None:
-        party = None if event.party is None else int(event.party)
-        self.log.info(event.name, party=party, reason=event.message)
+        log_network_event(self.log, event)
         if event.name in {"channel-lost", "channel-closed"} and event.party is not None:
             self._look_for(event.party)
 

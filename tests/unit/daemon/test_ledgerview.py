@@ -14,7 +14,7 @@ from mpcd.governance import entries
 from mpcd.governance.policy import AcceptedAnalyst, Policy
 from mpcd.identity import Request, ResultKey, SigningKey
 from mpcd.identity.request import SignedRequest
-from mpcd.ids import PartyId, RosterHash
+from mpcd.ids import PartyId, RosterHash, SessionId
 from mpcd.store import Store
 
 NOW = 1_800_000_000.0
@@ -53,6 +53,21 @@ async def test_who_was_away_did_not_refuse(store: Store, reasons: tuple[Refusal,
     await journal.refused(request(), reasons)
     (row,) = store.ledger_entries(0, 9)
     assert row.kind == kind
+
+
+async def test_what_ended_leaves_a_line_without_the_request(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Store, "commit_released", lambda *_arguments, **_fields: None)
+    lines: list[tuple[str, dict[str, object]]] = []
+    journal = StoreJournal(
+        store, PartyId(0), lambda: NOW, lambda: b"p" * 32, lambda event, **fields: lines.append((event, fields))
+    )
+    asked = request()
+    await journal.refused(asked, (DENIED,))
+    await journal.released(SessionId(b"s" * 32), frozenset({PartyId(0)}))
+    assert lines == [
+        ("request_refused", {"request": asked.digest().hex(), "reason": "column-use"}),
+        ("session_released", {"session": (b"s" * 32).hex()}),
+    ]
 
 
 async def test_a_request_on_record_is_shown_in_words(store: Store) -> None:
