@@ -159,9 +159,9 @@ def test_long_directories_get_short_sockets(tmp_path: Path) -> None:
         for party in range(3):
             hospital_directory(made, party).rmdir()
         made.rmdir()
-    paths, made = layout.socket_paths(Path("/tmp/short"), 3)
+    paths, made = layout.socket_paths(Path("/srv/short"), 3)
     assert made is None
-    assert paths[1][0] == Path("/tmp/short/hospital-1/api.sock")
+    assert paths[1][0] == Path("/srv/short/hospital-1/api.sock")
 
 
 def test_the_pointer_is_only_cleared_by_the_sandbox_that_set_it(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_what_is_prepared_passes_the_daemons_own_check(tmp_path: Path, patients:
     policy.write_text(
         'security = "semi-honest"\n[[table]]\nname = "t"\npurposes = ["GRU"]\nuses = { age = ["filter"] }\n'
     )
-    sockets, _ = layout.socket_paths(Path("/tmp/mpcd-never-made"), 4)
+    sockets, _ = layout.socket_paths(Path("/srv/mpcd-never-made"), 4)
     hospitals = [Hospital(i, f"hospital-{i}", 7000 + i, str(a), str(b)) for i, (a, b) in enumerate(sockets)]
     for hospital in hospitals:
         hospital_directory(home, hospital.party).mkdir(parents=True, mode=0o700)
