@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, cast
 
 import trio
 
@@ -17,8 +17,10 @@ from mpcd.api.types import Caller, EventBatch, JobResult, Map, NodeInfo
 from mpcd.canonical import Value
 from mpcd.compile import explain
 from mpcd.compile.program import Program
+from mpcd.daemon import policynews
 from mpcd.daemon.description import table_map
 from mpcd.daemon.ledgerview import entry_map
+from mpcd.daemon.policynews import SECURITY
 from mpcd.daemon.sessions import Explanation, Outcome
 from mpcd.errors import Bug, ConfigurationInvalid, MpcdError, NotFound, Refusal, RequestInvalid
 from mpcd.field import kernels
@@ -34,8 +36,6 @@ from mpcd.store.ledger import LedgerRow
 
 if TYPE_CHECKING:
     from mpcd.daemon.node import Node
-
-SECURITY: Final = "semi-honest"
 
 
 class NodeBackend:
@@ -270,8 +270,23 @@ class NodeBackend:
 
     async def reload(self) -> Map:
         """See `Backend`."""
-        await self._node.reload()
-        return {"policy": self._node.policy.digest()}
+        node = self._node
+        policy, versions = node.policy.policy, self._versions()
+        await node.reload()
+        changed = policynews.changes(policy, node.policy.policy)
+        changed += [
+            f"table {name}: answers from version {version[:16]}"
+            for name, version in self._versions().items()
+            if versions.get(name) != version
+        ]
+        return {
+            "policy": node.policy.digest(),
+            "changed": _list(changed),
+            "warnings": _list(policynews.warnings(node.policy.policy)),
+        }
+
+    def _versions(self) -> dict[str, str]:
+        return {name: str(manifest.version) for name, manifest in self._node.data.data.manifests.items()}
 
     async def drain(self) -> Map:
         """See `Backend`."""

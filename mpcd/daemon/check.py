@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from mpcd.daemon import rosterfile
+from mpcd.daemon import policynews, rosterfile
 from mpcd.daemon.config import Config
 from mpcd.errors import ConfigurationInvalid, MpcdError
 from mpcd.governance.policy import Policy
@@ -79,6 +79,8 @@ def check(config: Config) -> Checked:
     if roster is not None and policy is not None:
         schema = {table.name: [column.name for column in table.columns] for table in roster.tables}
         attempt(lambda: policy.check_against(schema))
+    if policy is not None:
+        findings += (Finding("warning", f"{config.policy}: {text}") for text in policynews.warnings(policy))
     for peer in config.peers.values():
         if peer.psk is not None:
             attempt(peer.psk.psk)
