@@ -378,7 +378,9 @@ class Conductor:
             fault = SessionFault("a party's disclosure rules make no sense; compare versions")
             raise Concluded(Event.SOME_FAIL, fault) from error
         except MpcdError as error:
-            raise Concluded(Event.SOME_REFUSE if isinstance(error, Refused) else Event.SOME_FAIL, error) from error
+            # Asked what it would say, each party that refuses says so, even where nothing could be run either.
+            verdict = Refused(refusals) if self._attempt.dry_run and refusals else error
+            raise Concluded(Event.SOME_REFUSE if isinstance(verdict, Refused) else Event.SOME_FAIL, verdict) from error
         return Explanation(physical, refusals, whose)
 
     @property
