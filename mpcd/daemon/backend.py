@@ -22,7 +22,7 @@ from mpcd.daemon.description import table_map
 from mpcd.daemon.ledgerview import entry_map
 from mpcd.daemon.policynews import SECURITY
 from mpcd.daemon.sessions import Explanation, Outcome
-from mpcd.errors import Bug, ConfigurationInvalid, MpcdError, NotFound, Refusal, RequestInvalid
+from mpcd.errors import Bug, ConfigurationInvalid, DataInvalid, MpcdError, NotFound, Refusal, RequestInvalid
 from mpcd.field import kernels
 from mpcd.governance import entries
 from mpcd.governance.policy import visible_tables
@@ -31,7 +31,7 @@ from mpcd.identity.request import SignedRequest
 from mpcd.roster import Table
 from mpcd.session.keys import CONFIRM_COST
 from mpcd.sources import import_table, snapshot
-from mpcd.sources.tables import TableSource
+from mpcd.sources.tables import ImportBlocked, TableSource
 from mpcd.store.ledger import LedgerRow
 
 if TYPE_CHECKING:
@@ -249,7 +249,10 @@ class NodeBackend:
                 f"nothing says where table {table} comes from: name its files, or add [tables.{table}]",
                 path=str(self._node.config.path),
             )
-        report = await trio.to_thread.run_sync(import_table, definition, source, self._node.config.snapshots)
+        try:
+            report = await trio.to_thread.run_sync(import_table, definition, source, self._node.config.snapshots)
+        except ImportBlocked as blocked:  # the answer goes to this host's own operator, who needs the rows
+            raise DataInvalid(blocked.for_operator()) from blocked
         return {
             "table": table,
             "rows": report.rows,

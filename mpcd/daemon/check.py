@@ -19,6 +19,7 @@ from mpcd.daemon.config import Config
 from mpcd.errors import ConfigurationInvalid, MpcdError
 from mpcd.governance.policy import Policy
 from mpcd.roster import Roster
+from mpcd.sources.files import why_unreadable
 
 Severity = Literal["fault", "warning"]
 DISK_BYTES_MIN: Final = 256 * 2**20
@@ -87,6 +88,7 @@ def check(config: Config) -> Checked:
     findings += _keys(config, roster)
     if roster is not None:
         findings += _roster(config, roster)
+    findings += _files(config)
     findings += _places(config)
     return Checked(tuple(findings), roster, policy)
 
@@ -129,6 +131,14 @@ def _roster(config: Config, roster: Roster) -> Iterator[Finding]:
     for table in roster.tables:
         if config.party in table.owners and table.name not in config.tables:
             yield Finding("warning", f"No [tables.{table.name}]: our part of this table cannot be imported.")
+
+
+def _files(config: Config) -> Iterator[Finding]:
+    """What an import would not find; the daemon needs the files at imports alone."""
+    for name, source in config.tables.items():
+        for path in source.paths:
+            if (why := why_unreadable(path)) is not None:
+                yield Finding("warning", f"[tables.{name}]: {why}; until then the table cannot be imported from it.")
 
 
 def _places(config: Config) -> Iterator[Finding]:

@@ -50,6 +50,7 @@ def home() -> Iterator[Path]:
             rosterfile.add_signature(path, PartyId(party), key)
         (directory / "policy.toml").write_text(POLICY)
         (directory / "state").mkdir(mode=0o700)
+        (directory / "t.csv").write_text("x\n1\n")
         make_psk(directory / "psk.key")
         (directory / "mpcd.toml").write_text(
             'party = 0\nstate = "state"\nroster = "roster.toml"\npolicy = "policy.toml"\n'
@@ -144,6 +145,15 @@ def test_warnings_do_not_stop_the_daemon(home: Path) -> None:
     edit("mpcd.toml", "[[peer]]\nparty = 2\n", "")(home)
     edit("mpcd.toml", '[tables.t]\npaths = ["t.csv"]\n', "")(home)
     assert [finding.split(":")[0] for finding in findings(home)] == ["warning", "warning"]
+    assert check(load(home / "mpcd.toml")).good
+
+
+def test_files_that_cannot_be_imported_are_warned_of(home: Path) -> None:
+    (home / "t.csv").unlink()
+    (found,) = findings(home)
+    assert found.startswith(f"warning: [tables.t]: there is no file {home / 't.csv'}; until then")
+    (home / "t.csv").mkdir()
+    assert "but a directory" in findings(home)[0]
     assert check(load(home / "mpcd.toml")).good
 
 
