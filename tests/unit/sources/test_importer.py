@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import os
 import stat
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import ROUND_HALF_UP, Decimal
@@ -22,11 +23,12 @@ from mpcd.ids import DataVersion, PartyId
 from mpcd.roster import Column, Table
 from mpcd.sources import convert_sql, importer, snapshot, split
 from mpcd.sources.importer import import_table, propose_schema, rows_bound, split_file
-from mpcd.sources.propose import friendly
+from mpcd.sources.propose import MISSING_CODES, friendly
 from mpcd.sources.snapshot import DataSet, Manifest, current, publish, snapshot_path, table_directory
 from mpcd.sources.tables import ColumnMap, ImportBlocked, ImportReport, TableSource
 
-DATA = Path(__file__).parents[2] / "data"
+ROOT = Path(__file__).parents[3]
+DATA = ROOT / "tests" / "data"
 HOSTILE = "na\"me, 'x'; DROP TABLE rows; --"
 
 
@@ -272,6 +274,35 @@ def test_mapping(tmp_path: Path) -> None:
         tmp_path, table, 'crea;"lo""cal\'s";day\n0.25;1;02.01.1970\n0.24999999999999999999;9;01.02.1970\n', columns, ";"
     )
     assert stored(tmp_path, table, report.version) == [(None, 2, 31), (0, 3, 1)]
+
+
+def test_the_documented_mapping(tmp_path: Path) -> None:
+    section = (ROOT / "docs" / "OPERATING.md").read_text(encoding="utf-8").split("### Mapping local files")[1]
+    section = section.split("\n## ")[0]
+    text, toml = (section.split(f"```{kind}\n")[1].split("```")[0] for kind in ("csv", "toml"))
+    source = TableSource.from_value(tomllib.loads(toml)["tables"]["gbsg2"])
+    path = tmp_path / source.paths[0].name
+    path.write_text(text, encoding="utf-8")
+    table = make_table(
+        Column("pid", "person_id"),
+        Column("diagnosed", "date", 0, 20_000, nullable=True),
+        Column("horTh", "dictionary", 0, 1, levels=("no", "yes"), nullable=True),
+        Column("tsize", "decimal", 0, 2000, decimals=1),
+        Column("age", "integer", 0, 120, missing=("-1",)),
+        name="gbsg2",
+    )
+    report = import_table(table, replace(source, paths=(path,)), tmp_path / "snapshots")
+    days = [(dt.date(*day) - dt.date(1970, 1, 1)).days for day in ((1989, 12, 24), (1990, 1, 5))]
+    assert report.notes == ()
+    assert {row[1:5] for row in stored(tmp_path, table, report.version)} == {
+        (days[0], 1, 210, 57),
+        (days[1], 0, 80, None),
+        (None, None, 353, 61),
+    }
+    for name in [*ColumnMap.__dataclass_fields__, *TableSource.__dataclass_fields__]:
+        assert f"\n{name} = " in toml or f".{name}." in toml, f"`{name}` is not in the example"
+    for code in MISSING_CODES:
+        assert f"`{code}`" in section
 
 
 def test_mapping_of_an_unknown_column(tmp_path: Path) -> None:
