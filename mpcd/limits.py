@@ -43,7 +43,6 @@ ABORT_SECONDS_MAX: Final = 2.0
 """How long telling the peers of an abort may take."""
 SESSION_SECONDS_MAX: Final = 300.0
 SESSIONS_RUNNING_MAX: Final = 16
-SESSION_MEMORY_BYTES_MAX: Final = 4 * 2**30
 
 # --------------------------------------------------------------------------------------------- local API
 API_REQUEST_BYTES_MAX: Final = 64 * 2**10

@@ -583,12 +583,18 @@ class Conductor:
         await self._shell.journal.aborted(self._agreed.session, code, refund=refund)
 
     async def _tell_peers(self) -> None:
-        """What only we know; a peer's own words are not sent back to it."""
+        """What only we know, to all at once: one that is stuck holds up neither the others nor us for long.
+
+        A peer's own words are not sent back to it.
+        """
         if self._error is None or self._attempt.failure_event is Event.PEER_STOPPED:
             return
         code, text = agreement.failure_of(self._error)
         message: Message = {"type": messages.ABORT, "attempt": self._attempt.id, "code": code, "message": text}
-        await self._shell.tell(self._shell.others, message)
+        with trio.move_on_after(limits.ABORT_SECONDS_MAX):
+            async with trio.open_nursery() as nursery:
+                for party in self._shell.others:
+                    nursery.start_soon(self._shell.tell, [party], message)
 
     async def _tell_analyst(self) -> None:
         """Hand the outcome to our caller; an error is raised by `conduct`."""

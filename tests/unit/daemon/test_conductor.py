@@ -8,10 +8,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import trio
+import trio.testing
 
+from mpcd import limits
 from mpcd.daemon.attempt import Attempt, Nobody
 from mpcd.daemon.conductor import Concluded, Conductor
-from mpcd.errors import PlanUnsupported, Refusal, Refused
+from mpcd.errors import PlanUnsupported, Refusal, Refused, SessionFault
 from mpcd.governance.disclosure import DisclosureRules
 from mpcd.ids import PartyId, RequestDigest, RosterHash
 from mpcd.plan.planner import plan_sql
@@ -73,3 +76,24 @@ def test_what_nobody_refuses_and_no_program_can_do_is_unsupported() -> None:
     with pytest.raises(Concluded) as caught:
         conductor(attempt)._conclude(answers(attempt, ()), PLAN)
     assert isinstance(caught.value.error, PlanUnsupported)
+
+
+async def test_a_stuck_peer_holds_up_no_abort(autojump_clock: trio.testing.MockClock) -> None:
+    """The first to be told takes nothing from us any more: the others learn of the abort, and we go on in time."""
+    told: list[PartyId] = []
+
+    async def tell(parties: list[PartyId], _message: dict[str, object]) -> set[PartyId]:
+        for party in parties:
+            if party == PARTIES[1]:
+                await trio.sleep_forever()
+            told.append(party)
+        return set()
+
+    ours = conductor(Attempt(b"a" * 16))
+    ours._shell.tell = tell  # type: ignore[assignment,method-assign]
+    ours._error = SessionFault("our disk is full")
+    started = autojump_clock.current_time()
+    await ours._tell_peers()
+    assert set(told) == set(PARTIES[2:])
+    assert told
+    assert autojump_clock.current_time() - started == limits.ABORT_SECONDS_MAX
