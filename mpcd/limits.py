@@ -35,6 +35,8 @@ ROWS_PER_OWNER_MAX: Final = 2**32
 REFUSALS_PER_ANSWER_MAX: Final = 200
 SESSION_END_SECONDS_MAX: Final = 30.0
 """How long the last steps of a session may take once its end is decided: entries, and sealed bytes to the proposer."""
+RELEASE_SECONDS_MAX: Final = 25.0
+"""How long, of those, the proposer waits for the compute parties' sealed bytes."""
 ACKNOWLEDGE_RETRY_SECONDS: Final = 2.0
 """How long a recorded party waits for acknowledgements before it asks again."""
 STOP_SECONDS_MAX: Final = 5.0
