@@ -39,6 +39,8 @@ ROWS_PER_OWNER_MAX: Final = 2**32
 REFUSALS_PER_ANSWER_MAX: Final = 200
 SESSION_END_SECONDS_MAX: Final = 30.0
 """How long the last steps of a session may take once its end is decided: entries, and sealed bytes to the proposer."""
+RELEASE_SECONDS_MAX: Final = 25.0
+"""How long, of those, the proposer waits for the compute parties' sealed bytes."""
 ACKNOWLEDGE_RETRY_SECONDS: Final = 2.0
 """How long a recorded party waits for acknowledgements before it asks again."""
 STOP_SECONDS_MAX: Final = 5.0
@@ -47,7 +49,6 @@ ABORT_SECONDS_MAX: Final = 2.0
 """How long telling the peers of an abort may take."""
 SESSION_SECONDS_MAX: Final = 300.0
 SESSIONS_RUNNING_MAX: Final = 16
-SESSION_MEMORY_BYTES_MAX: Final = 4 * 2**30
 
 # --------------------------------------------------------------------------------------------- local API
 API_REQUEST_BYTES_MAX: Final = 64 * 2**10

@@ -56,3 +56,14 @@ def test_every_documented_rule_number_stands_in_threats() -> None:
     text = (DOCS / "THREATS.md").read_text(encoding="utf-8")
     for rule in range(1, 26):
         assert re.search(rf"(?<![0-9.]){rule}(?![0-9])", text), f"rule {rule}"
+
+
+def test_every_exit_code_is_in_operating() -> None:
+    from mpcd.cli import main as mpcctl  # noqa: PLC0415
+    from mpcd.daemon import main as mpcd  # noqa: PLC0415
+
+    text = (DOCS / "OPERATING.md").read_text(encoding="utf-8").partition("## Exit codes")[2].partition("## ")[0]
+    codes = {int(code) for code in re.findall(r"(?m)^\| (\d+) \|", text)}
+    ours = (mpcctl.FAILED, mpcctl.REFUSED, mpcctl.REQUEST_WRONG, mpcctl.UNAVAILABLE, mpcctl.RESULT_INVALID)
+    theirs = (mpcd.GOOD, mpcd.FAILED, mpcd.USAGE, mpcd.WRONG_FILE)
+    assert codes == {*ours, mpcctl.INTERRUPTED, *theirs}

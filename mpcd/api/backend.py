@@ -120,7 +120,11 @@ class Backend(Protocol):
         ...
 
     async def reload(self) -> Map:
-        """Read configuration, roster and policy again; keeps the old ones and raises if the new are wrong."""
+        """Read the policy and the published versions again; keeps the old ones and raises if the new are wrong.
+
+        Returns:
+            `{"policy": digest, "changed": [sentences], "warnings": [why requests will be refused]}`
+        """
         ...
 
     async def drain(self) -> Map:

@@ -29,6 +29,7 @@ from mpcd.api.types import (
 from mpcd.errors import DaemonUnavailable, Lagged, LimitExceeded, MpcdError, RequestInvalid
 from mpcd.identity import Request as SqlRequest
 from mpcd.identity import ResultKey
+from mpcd.identity.request import RequestKind
 
 if TYPE_CHECKING:
     from mpcd.api.profile import Profile
@@ -166,7 +167,7 @@ def describe(profile: Profile | None) -> Flow[Map]:
 
 def explain(profile: Profile, node: NodeInfo, sql: str, shell: Shell) -> Flow[Map]:
     """Ask what `sql` would do."""
-    request, _key = _request(profile, node, sql, shell)
+    request, _key = _request(profile, node, sql, shell, "explain")
     result = yield Call(Method.EXPLAIN, {"request": request.sign(profile.signing_key).to_bytes()})
     return result
 
@@ -178,7 +179,7 @@ def sql(profile: Profile, node: NodeInfo, statement: str, shell: Shell, on_event
         Refused, PlanInvalid, ...: what the daemon reported.
         ResultInvalid: the parties' releases do not fit together.
     """
-    request, result_key = _request(profile, node, statement, shell)
+    request, result_key = _request(profile, node, statement, shell, "sql")
     submitted = yield Call(
         Method.SUBMIT,
         {
@@ -219,7 +220,9 @@ def watch(job: str, on_event: OnEvent | None) -> Flow[None]:
             return
 
 
-def _request(profile: Profile, node: NodeInfo, statement: str, shell: Shell) -> tuple[SqlRequest, ResultKey]:
+def _request(
+    profile: Profile, node: NodeInfo, statement: str, shell: Shell, kind: RequestKind
+) -> tuple[SqlRequest, ResultKey]:
     if node.consortium != profile.consortium or node.roster_hash != profile.roster_hash:
         raise RequestInvalid(
             f"The daemon belongs to {node.consortium}, roster version {node.roster_version}; your profile pins "
@@ -229,6 +232,7 @@ def _request(profile: Profile, node: NodeInfo, statement: str, shell: Shell) -> 
     key = profile.signing_key
     request = SqlRequest.make(
         statement,
+        kind=kind,
         purpose=profile.purpose,
         analyst=key.public,
         result_key=result_key.public,

@@ -104,12 +104,21 @@ def publish(context: click.Context, name: str, data_version: str | None, as_json
 
 
 @click.command()
+@json_option
 @click.pass_context
-def reload(context: click.Context) -> None:
-    """Let the daemon read its policy again; a wrong file leaves the old one in force."""
+def reload(context: click.Context, as_json: bool) -> None:
+    """Let the daemon read its policy again and say what changed; a wrong file leaves the old one in force."""
     with connect(context, admin=True) as client:
-        client.call(Method.RELOAD)
-    click.echo("reloaded")
+        answer = client.call(Method.RELOAD)
+    if as_json:
+        write_json(answer)
+        return
+    changed = texts(answer.get("changed"))
+    click.echo("reloaded" if changed else "reloaded; nothing changed")
+    for line in changed:
+        click.echo(f"  {line}")
+    for warning in texts(answer.get("warnings")):
+        click.echo(f"warning: {warning}")
 
 
 @click.command()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -14,6 +17,17 @@ from mpcd.errors import RequestInvalid
 _DIRECTORY = click.option(
     "--dir", "directory", type=click.Path(file_okay=False, path_type=Path), help="Where the sandbox lives."
 )
+
+
+_WORDS: Final = """
+all analyse analyze and any array as asc asymmetric both case cast check collate column constraint create default
+deferrable desc describe distinct do else end except false fetch for foreign from group having in initially
+intersect into lambda lateral leading limit not null offset on only or order pivot pivot_longer pivot_wider placing
+primary qualify references returning select show some summarize symmetric table then to trailing true union unique
+unpivot using variadic when where window with
+"""
+_RESERVED: Final = frozenset(_WORDS.split())
+"""What DuckDB takes for no table's name unless it is quoted."""
 
 
 @click.group()
@@ -87,10 +101,13 @@ def up(
 
 
 def _print_started(started: object) -> None:
+    from mpcd.sandbox import layout  # noqa: PLC0415
     from mpcd.sandbox.consortium import Started  # noqa: PLC0415
 
     assert isinstance(started, Started)
     record = started.record
+    usual = started.directory == layout.default_directory(current_environment()).resolve()
+    where = "" if usual else f" --dir {shlex.quote(str(started.directory))}"
     click.echo(f"sandbox up in {started.directory}")
     for name, rows in record.tables.items():
         click.echo(f"table {name}: {' + '.join(map(str, rows))} rows")
@@ -105,11 +122,18 @@ def _print_started(started: object) -> None:
         ],
     )
     click.echo()
-    click.echo(f"ask:            mpcctl sql 'SELECT COUNT(*) FROM {next(iter(record.tables))}'")  # noqa: S608  # shown, not run
+    query = f"SELECT COUNT(*) FROM {_identifier(next(iter(record.tables)))}"  # noqa: S608  # shown, not run
+    click.echo(f"ask:            mpcctl sql {shlex.quote(query)}")
     click.echo("what is there:  mpcctl describe")
-    click.echo(f"other shells:   export MPCD_PROFILE={started.profile}")
-    click.echo(f"other daemons:  mpcctl --socket {record.hospitals[1].admin} peers")
-    click.echo("end:            mpcctl sandbox down")
+    click.echo(f"other shells:   export MPCD_PROFILE={shlex.quote(str(started.profile))}")
+    click.echo(f"other daemons:  mpcctl --socket {shlex.quote(record.hospitals[1].admin)} peers")
+    click.echo(f"end:            mpcctl sandbox down{where}")
+
+
+def _identifier(name: str) -> str:
+    """A table's name as SQL takes it: in quotes where it is odd, or a word of SQL."""
+    plain = re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name) is not None and name.lower() not in _RESERVED
+    return name if plain else '"' + name.replace('"', '""') + '"'
 
 
 @sandbox.command()

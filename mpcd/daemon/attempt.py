@@ -55,6 +55,8 @@ class Attempt:
         self.failure: MpcdError | None = None
         self.failure_event = Event.DEADLINE_PASSED
         """Why it was ended from outside its task, and what that is to the lifecycle."""
+        self.recording = False
+        """True from the moment when our second commit is on its way."""
         self.durable = False
         """True from our second commit on: a lost channel no longer ends it, since acknowledgements can still come."""
         self.settled = False
@@ -64,10 +66,19 @@ class Attempt:
         self.aborts: dict[PartyId, MpcdError] = {}
         self.lost: set[PartyId] = set()
         """Whose channel was away when we told it something, or went away before we waited for it."""
-        self.waiting_for: frozenset[PartyId] = frozenset()
+        self._missing: Callable[[], frozenset[PartyId]] = frozenset
         self.doing = "planning"
         self.scope = trio.CancelScope()
         self._changed = trio.Event()
+
+    @property
+    def waiting_for(self) -> frozenset[PartyId]:
+        """Whom we wait for at this very moment, also if what came last has not woken the waiter yet."""
+        return self._missing()
+
+    def need(self, parties: frozenset[PartyId]) -> None:
+        """From now on the loss of any of `parties` ends the session."""
+        self._missing = lambda: parties
 
     def recorded(self, session: SessionId) -> set[PartyId]:
         """Who has recorded exactly this session."""
@@ -107,9 +118,9 @@ class Attempt:
         while missing := parties.difference(have()):
             if not self.durable and (away := sorted(missing & self.lost)):
                 raise PeerGone(away[0], f"party {away[0]} was away while we were {doing}; ask again when it is back")
-            self.waiting_for = missing
+            self._missing = lambda: parties.difference(have())
             await self._changed.wait()
-        self.waiting_for = frozenset()
+        self._missing = frozenset
 
 
 @dataclass(frozen=True, slots=True)

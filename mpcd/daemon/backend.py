@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, cast
 
 import trio
 
@@ -17,10 +17,12 @@ from mpcd.api.types import Caller, EventBatch, JobResult, Map, NodeInfo
 from mpcd.canonical import Value
 from mpcd.compile import explain
 from mpcd.compile.program import Program
+from mpcd.daemon import policynews
 from mpcd.daemon.description import table_map
 from mpcd.daemon.ledgerview import entry_map
+from mpcd.daemon.policynews import SECURITY
 from mpcd.daemon.sessions import Explanation, Outcome
-from mpcd.errors import Bug, ConfigurationInvalid, MpcdError, NotFound, Refusal, RequestInvalid
+from mpcd.errors import Bug, ConfigurationInvalid, DataInvalid, MpcdError, NotFound, Refusal, RequestInvalid
 from mpcd.field import kernels
 from mpcd.governance import entries
 from mpcd.governance.policy import visible_tables
@@ -29,14 +31,11 @@ from mpcd.identity.request import SignedRequest
 from mpcd.roster import Table
 from mpcd.session.keys import CONFIRM_COST
 from mpcd.sources import import_table, snapshot
-from mpcd.sources.tables import TableSource
+from mpcd.sources.tables import ImportBlocked, TableSource
 from mpcd.store.ledger import LedgerRow
 
 if TYPE_CHECKING:
     from mpcd.daemon.node import Node
-
-SECURITY: Final = "malicious"
-"""What sessions have unless every owner's policy accepts less."""
 
 
 class NodeBackend:
@@ -250,7 +249,10 @@ class NodeBackend:
                 f"nothing says where table {table} comes from: name its files, or add [tables.{table}]",
                 path=str(self._node.config.path),
             )
-        report = await trio.to_thread.run_sync(import_table, definition, source, self._node.config.snapshots)
+        try:
+            report = await trio.to_thread.run_sync(import_table, definition, source, self._node.config.snapshots)
+        except ImportBlocked as blocked:  # the answer goes to this host's own operator, who needs the rows
+            raise DataInvalid(blocked.for_operator()) from blocked
         return {
             "table": table,
             "rows": report.rows,
@@ -271,8 +273,23 @@ class NodeBackend:
 
     async def reload(self) -> Map:
         """See `Backend`."""
-        await self._node.reload()
-        return {"policy": self._node.policy.digest()}
+        node = self._node
+        policy, versions = node.policy.policy, self._versions()
+        await node.reload()
+        changed = policynews.changes(policy, node.policy.policy)
+        changed += [
+            f"table {name}: answers from version {version[:16]}"
+            for name, version in self._versions().items()
+            if versions.get(name) != version
+        ]
+        return {
+            "policy": node.policy.digest(),
+            "changed": _list(changed),
+            "warnings": _list(policynews.warnings(node.policy.policy)),
+        }
+
+    def _versions(self) -> dict[str, str]:
+        return {name: str(manifest.version) for name, manifest in self._node.data.data.manifests.items()}
 
     async def drain(self) -> Map:
         """See `Backend`."""

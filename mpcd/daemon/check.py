@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from mpcd.daemon import rosterfile
+from mpcd.daemon import policynews, rosterfile
 from mpcd.daemon.config import Config
 from mpcd.errors import ConfigurationInvalid, MpcdError
 from mpcd.governance.policy import Policy
 from mpcd.roster import Roster
+from mpcd.sources.files import why_unreadable
 
 Severity = Literal["fault", "warning"]
 DISK_BYTES_MIN: Final = 256 * 2**20
@@ -79,12 +80,15 @@ def check(config: Config) -> Checked:
     if roster is not None and policy is not None:
         schema = {table.name: [column.name for column in table.columns] for table in roster.tables}
         attempt(lambda: policy.check_against(schema))
+    if policy is not None:
+        findings += (Finding("warning", f"{config.policy}: {text}") for text in policynews.warnings(policy))
     for peer in config.peers.values():
         if peer.psk is not None:
             attempt(peer.psk.psk)
     findings += _keys(config, roster)
     if roster is not None:
         findings += _roster(config, roster)
+    findings += _files(config)
     findings += _places(config)
     return Checked(tuple(findings), roster, policy)
 
@@ -127,6 +131,14 @@ def _roster(config: Config, roster: Roster) -> Iterator[Finding]:
     for table in roster.tables:
         if config.party in table.owners and table.name not in config.tables:
             yield Finding("warning", f"No [tables.{table.name}]: our part of this table cannot be imported.")
+
+
+def _files(config: Config) -> Iterator[Finding]:
+    """What an import would not find; the daemon needs the files at imports alone."""
+    for name, source in config.tables.items():
+        for path in source.paths:
+            if (why := why_unreadable(path)) is not None:
+                yield Finding("warning", f"[tables.{name}]: {why}; until then the table cannot be imported from it.")
 
 
 def _places(config: Config) -> Iterator[Finding]:

@@ -37,6 +37,7 @@ from mpcd.errors import (
     PeerMalformed,
     Refusal,
     Refused,
+    RequestInvalid,
     ResultWithheld,
     SessionFault,
 )
@@ -336,6 +337,8 @@ class Conductor:
         try:
             now, roster = settings.utc_seconds(), settings.roster
             request.verify(now, settings.roster_hash, roster.consortium, roster_version=roster.version)
+            if (request.request.kind == "explain") != self._attempt.dry_run:
+                raise RequestInvalid("the analyst signed another kind of request than the one that is proposed")
             self._authentic = True
             plan = await self._shell.planner.plan(request.request.text, request.request.as_of)
             tables = tuple(source.table for source in plan.sources)
@@ -390,7 +393,9 @@ class Conductor:
             fault = SessionFault("a party's disclosure rules make no sense; compare versions")
             raise Concluded(Event.SOME_FAIL, fault) from error
         except MpcdError as error:
-            raise Concluded(Event.SOME_REFUSE if isinstance(error, Refused) else Event.SOME_FAIL, error) from error
+            # Asked what it would say, each party that refuses says so, even where nothing could be run either.
+            verdict = Refused(refusals) if self._attempt.dry_run and refusals else error
+            raise Concluded(Event.SOME_REFUSE if isinstance(verdict, Refused) else Event.SOME_FAIL, verdict) from error
         return Explanation(physical, refusals, whose)
 
     @property
@@ -432,7 +437,7 @@ class Conductor:
 
     async def _open_links(self) -> Event:
         self._attempt.doing = "preparing"
-        self._attempt.waiting_for = self._agreed.participants - {self._me}
+        self._attempt.need(self._agreed.participants - {self._me})
         self._links = self._shell.network.session(self._agreed.session, self._agreed.places)
         return Event.LINKS_OPEN
 
@@ -509,6 +514,10 @@ class Conductor:
 
     async def _seal(self) -> None:
         self._attempt.doing = "recording"
+        # Whatever ended the session so far ends it here; while the commit is on its way, a lost channel no longer does:
+        # it counts as lost after the commit, when acknowledgements can still come.
+        await trio.lowlevel.checkpoint()
+        self._attempt.recording = True
         if self._payload is None:
             return
         run = self._agreed
@@ -568,12 +577,11 @@ class Conductor:
                 await self._shell.tell([proposer], _release(attempt, run, self._sealed))
         if proposer == self._me:
             compute = frozenset(run.plan.compute)
-            try:
+            with trio.move_on_after(limits.RELEASE_SECONDS_MAX) as patience:
                 await attempt.wait(compute, lambda: attempt.releases, "waiting for the sealed releases")
-            except trio.Cancelled:
+            if patience.cancelled_caught:
                 silent = next(iter(sorted(attempt.waiting_for)), None)
                 self._error = PeerGone(silent, f"party {silent} recorded the result but its part has not come")
-                raise
 
     async def _commit_released(self) -> None:
         """Off the critical path: the result is owed, whether or not this entry is written yet."""
@@ -593,19 +601,26 @@ class Conductor:
         await self._shell.journal.aborted(self._agreed.session, code, refund=refund)
 
     async def _tell_peers(self) -> None:
-        """What only we know; a peer's own words are not sent back to it."""
+        """What only we know, to all at once: one that is stuck holds up neither the others nor us for long.
+
+        A peer's own words are not sent back to it.
+        """
         if self._error is None or self._attempt.failure_event is Event.PEER_STOPPED:
             return
         code, text = agreement.failure_of(self._error)
         message: Message = {"type": messages.ABORT, "attempt": self._attempt.id, "code": code, "message": text}
-        await self._shell.tell(self._shell.others, message)
+        with trio.move_on_after(limits.ABORT_SECONDS_MAX):
+            async with trio.open_nursery() as nursery:
+                for party in self._shell.others:
+                    nursery.start_soon(self._shell.tell, [party], message)
 
     async def _tell_analyst(self) -> None:
         """Hand the outcome to our caller; an error is raised by `conduct`."""
         attempt, run = self._attempt, self._run
         if self._state is State.RELEASED and run is not None:
             releases = tuple(attempt.releases[party] for party in run.plan.compute if party in attempt.releases)
-            self._outcome = Outcome(run.session, run.plan, releases, run.facts(self._settings.utc_seconds()))
+            if len(releases) == len(run.plan.compute) or attempt.proposer != self._me:
+                self._outcome = Outcome(run.session, run.plan, releases, run.facts(self._settings.utc_seconds()))
 
 
 def _recorded(attempt: Attempt, run: Run, *, ask: bool) -> Message:

@@ -6,17 +6,19 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, TypeVar
 
+import structlog
 import trio
 
 from mpcd import canonical, limits
 from mpcd.compile.physical import PhysicalPlan
-from mpcd.errors import NotFound, Refusal, RequestInvalid, StoreFailed, closed_codes
+from mpcd.errors import LedgerInvalid, NotFound, Refusal, RequestInvalid, StoreFailed, closed_codes
 from mpcd.governance import entries
 from mpcd.identity.request import SignedRequest
 from mpcd.ids import DataVersion, PartyId, SessionId
 from mpcd.store.store import NonceUse, Store
 
 T = TypeVar("T")
+_LOG: Final[structlog.stdlib.BoundLogger] = structlog.get_logger("mpcd.ledger")
 _REASONS_MAX: Final = 32
 _WORD: Final = 200
 _SENTENCE: Final = 400
@@ -41,10 +43,22 @@ class StoreJournal:
         self._policy_digest = policy_digest
         self._log = log
         self._limiter = trio.CapacityLimiter(1)
+        self._told = False
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Do `work` on the store in its thread; never abandoned half-way."""
-        return await trio.to_thread.run_sync(work, limiter=self._limiter)
+        """Do `work` on the store in its thread; never abandoned half-way.
+
+        Raises:
+            LedgerInvalid: whoever found it, an append or a check: the store does no more work from then on.
+        """
+        try:
+            return await trio.to_thread.run_sync(work, limiter=self._limiter)
+        except LedgerInvalid as error:
+            self._store.distrust(str(error))
+            if not self._told:
+                self._told = True
+                _LOG.critical("ledger_broken", code=error.code, reason=str(error))
+            raise
 
     async def entry(self, entry: entries.LedgerEntry) -> None:
         """Put an entry on the record that belongs to no session."""

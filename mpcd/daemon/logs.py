@@ -1,11 +1,12 @@
 """Logging: configured once, redacted by an allow-list (layer 13).
 
 Everything that the daemon logs is an event name and keyword arguments.  The last processor before the renderer lets
-pass only keys that are registered in `ALLOWED`, each with its type and, for text, its longest length; whatever else
-somebody hands to a logger (an unknown key, bytes, an object, a text that is too long) becomes `<redacted>`.  So a
-secret cannot be logged by accident, not even inside an exception's text: of an exception only its type and the
-places in our own code are kept, never its message.  Of a request that is at fault itself only the code is kept: what
-is wrong with it is said to its analyst, and may quote what they wrote.
+pass only keys that are registered in `ALLOWED`, each with its type; whatever else somebody hands to a logger (an
+unknown key, bytes, an object, a word that is too long) becomes `<redacted>`.  Sentences are our own: a line break in
+one becomes a space, and the end of a long one is cut off.  So a secret cannot be logged by accident, not even inside an
+exception's text: of an exception that is not ours only its type and the places in our own code are kept, never its
+message.  Of a request that is at fault itself only the code is kept: what is wrong with it is said to its analyst, and
+may quote what they wrote.
 
 Form: JSON lines under systemd or where stderr is not a terminal; readable lines on a terminal.
 """
@@ -30,6 +31,7 @@ REDACTED: Final = "<redacted>"
 _FRAMES_MAX: Final = 30
 _WORD: Final = 64
 _SENTENCE: Final = 500
+_CUT: Final = " ..."
 
 Kind = Literal["integer", "number", "word", "sentence", "flag"]
 
@@ -45,6 +47,9 @@ ALLOWED: Final[dict[str, Kind]] = {
     "role": "word",
     "uid": "integer",
     "pid": "integer",
+    "child": "word",
+    "child_pid": "integer",
+    "exit_status": "integer",
     "address": "word",
     "port": "integer",
     "path": "sentence",
@@ -66,6 +71,7 @@ ALLOWED: Final[dict[str, Kind]] = {
     "method": "word",
     "code": "word",
     "reason": "sentence",
+    "detail": "sentence",
     "reference": "word",
     "security": "word",
     "kernel": "word",
@@ -105,7 +111,7 @@ def drop_callers_words(_logger: WrappedLogger, _method: str, event: EventDict) -
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """The allow-list: what is not registered does not pass."""
-    return {key: value if _passes(key, value) else REDACTED for key, value in event.items() if _is_name(key)}
+    return {key: _passed(key, value) for key, value in event.items() if _is_name(key)}
 
 
 def allow(key: str, kind: Kind) -> None:
@@ -118,8 +124,22 @@ def _is_name(key: str) -> bool:
     return len(key) <= _WORD and key.isidentifier()
 
 
-def _passes(key: str, value: object) -> bool:
-    match ALLOWED.get(key):
+def _passed(key: str, value: object) -> object:
+    """`value`, or a sentence in the form in which it is logged, or `REDACTED`."""
+    kind = ALLOWED.get(key)
+    if kind == "sentence" and isinstance(value, str):
+        value = shortened(value)
+    return value if _passes(kind, value) else REDACTED
+
+
+def shortened(sentence: str) -> str:
+    """`sentence` on one line, its end cut off where it is too long."""
+    text = " ".join(sentence.split())
+    return text if len(text) <= _SENTENCE else text[: _SENTENCE - len(_CUT)] + _CUT
+
+
+def _passes(kind: Kind | None, value: object) -> bool:
+    match kind:
         case "integer":
             # Exact types only: a subclass may format as anything.
             return type(value) is int or value is None
@@ -130,7 +150,7 @@ def _passes(key: str, value: object) -> bool:
         case "word":
             return value is None or (isinstance(value, str) and len(value) <= _WORD and value.isprintable())
         case "sentence":
-            return value is None or (isinstance(value, str) and len(value) <= _SENTENCE and value.isprintable())
+            return value is None or (isinstance(value, str) and value.isprintable())
         case None:
             return False
 
@@ -154,7 +174,7 @@ def describe_failure(error: BaseException) -> str:
         return f"{type(error).__name__}({inner})"[:_SENTENCE]
     ours = isinstance(error, MpcdError) and not isinstance(error, (CallerFault, Refused))
     text = f"{type(error).__name__}: {error}" if ours else type(error).__name__
-    return " ".join(text.split())[:_SENTENCE]
+    return shortened(text)
 
 
 def _places(error: BaseException) -> str:

@@ -16,7 +16,6 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Final
 
 import structlog
 import trio
@@ -26,7 +25,7 @@ from mpcd.api import sockets
 from mpcd.api.server import ApiServer, SocketKind
 from mpcd.canonical import digest_bytes
 from mpcd.compile.program import LocalCells
-from mpcd.daemon import rosterfile
+from mpcd.daemon import policynews, rosterfile
 from mpcd.daemon.backend import NodeBackend
 from mpcd.daemon.check import load_policy
 from mpcd.daemon.config import Config
@@ -34,6 +33,7 @@ from mpcd.daemon.journal import StoreJournal
 from mpcd.daemon.ledgercheck import LedgerCheck
 from mpcd.daemon.logs import log_network_event
 from mpcd.daemon.notify import Notifier
+from mpcd.daemon.policynews import SECURITY
 from mpcd.daemon.sessions import Sessions, Settings
 from mpcd.errors import ConfigurationInvalid, DataInvalid, EngineFailed, MpcdError, PeerGone, Refusal
 from mpcd.governance import entries
@@ -56,9 +56,6 @@ from mpcd.sources.snapshot import DataSet
 from mpcd.store.store import Store
 from mpcd.wire.control import Message
 
-SECURITY: Final = "malicious"
-"""What sessions have unless every owner's policy accepts less."""
-
 
 class LivePolicy:
     """This owner's policy as it stands now; implements `sessions.Owner`."""
@@ -76,9 +73,10 @@ class LivePolicy:
         """Digest of the file in force."""
         return self._digest
 
-    def reload(self) -> bool:
+    def reload(self, roster: Roster) -> bool:
         """Read the file again; True if it changed.  A wrong file raises and leaves the old policy in force."""
         policy = load_policy(self._path)
+        policy.check_against({table.name: [column.name for column in table.columns] for table in roster.tables})
         digest = self._read_digest()
         changed = digest != self._digest
         self.policy, self._digest = policy, digest
@@ -332,12 +330,14 @@ class Node:
         """Read the policy and the published data versions again; raises and keeps the old ones if a file is wrong."""
         self.notifier.reloading()
         try:
-            if self.policy.reload():
+            if self.policy.reload(self.roster):
                 await self.journal.entry(entries.policy_loaded(self.policy.digest()))
             await self.data.open()
         finally:
             self.notifier.ready(f"party {self.config.party} serving, {SECURITY}")
         self.log.info("reloaded")
+        for text in policynews.warnings(self.policy.policy):
+            self.log.warning("policy_refuses", reason=text)
 
     # ------------------------------------------------------------------------------------------ events
 

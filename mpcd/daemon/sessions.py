@@ -258,7 +258,7 @@ class Sessions:
         """The channel to `party` is gone: sessions that wait for it and are not recorded end."""
         for attempt in list(self._running.values()):
             attempt.lost.add(party)
-            if party in attempt.waiting_for and not attempt.durable:
+            if party in attempt.waiting_for and not attempt.recording:
                 reason = PeerGone(party, f"party {party} went away while we were {attempt.doing}")
                 attempt.fail(reason, Event.PEER_LOST)
 
@@ -357,7 +357,8 @@ def _reported(party: PartyId, message: Message) -> MpcdError:
     code, text = str(message["code"]), str(message["message"])
     kind = closed_codes().get(code, SessionFault)
     if issubclass(kind, PeerFault):
-        return kind(party, f"party {party} reports: {text}")
+        # Whom it accuses is in its words alone: it is not `party` itself, and need not be true.
+        return kind(None, f"party {party} reports: {text}")
     if issubclass(kind, Refused) or not issubclass(kind, (CallerFault, SessionFault)):
         return SessionFault(f"party {party} ended the session: {text} ({code})")
     return kind(f"party {party}: {text}")

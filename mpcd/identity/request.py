@@ -26,7 +26,8 @@ from mpcd.ids import RequestDigest, RosterHash
 REQUEST_VERSION: Final = 1
 NONCE_BYTES: Final = 32
 DOMAIN: Final = "request"
-RequestKind = Literal["sql"]
+RequestKind = Literal["sql", "explain"]
+"""To run a question, or only to be told what it would do; signed, so that nobody makes the one of the other."""
 
 _FIELDS: Final[Mapping[str, tuple[type, ...]]] = {
     "analyst": (bytes,),
@@ -68,7 +69,7 @@ class Request:
     """The quote whose price the analyst accepts, once owners ask a price."""
 
     def __post_init__(self) -> None:
-        _require(self.kind == "sql", "this version answers requests of kind `sql`")
+        _require(self.kind in {"sql", "explain"}, "this version answers requests of kind `sql` and `explain`")
         _require(
             0 < _utf8_bytes(self.text) <= limits.SQL_BYTES_MAX,
             f"a request has 1 to {limits.SQL_BYTES_MAX} bytes of SQL",
@@ -99,6 +100,7 @@ class Request:
         now: float,
         entropy: Entropy,
         lifetime_seconds: int = int(limits.REQUEST_LIFETIME_SECONDS_MAX) // 2,
+        kind: RequestKind = "sql",
     ) -> Self:
         """A request issued now, with a fresh nonce, that expires after `lifetime_seconds`.
 
@@ -107,7 +109,7 @@ class Request:
         """
         issued_at = int(now)
         return cls(
-            kind="sql",
+            kind=kind,
             text=text,
             purpose=purpose,
             result_key=result_key,

@@ -62,6 +62,20 @@ def up(
     """
     _check(hospitals, tables, policies)
     _make_directory(directory)
+    with layout.locked(directory):
+        _make_room(directory)
+        return _up(directory, hospitals, tables, policies, environment, say)
+
+
+def _up(
+    directory: Path,
+    hospitals: int,
+    tables: Sequence[TableFiles],
+    policies: Mapping[int | None, Path],
+    environment: Mapping[str, str],
+    say: Say,
+) -> Started:
+    """See `up`; in an empty directory that is ours."""
     listeners = [processes.bind_loopback() for _ in range(hospitals)]
     started: list[processes.Daemon] = []
     try:
@@ -125,6 +139,13 @@ def down(directory: Path, environment: Mapping[str, str], say: Say) -> int:
         NotFound: there is none.
         LocalFault: a process cannot be ended.
     """
+    if layout.read_record(directory) is None:
+        raise NotFound(f"There is no sandbox in {directory}.")
+    with layout.locked(directory):
+        return _down(directory, environment, say)
+
+
+def _down(directory: Path, environment: Mapping[str, str], say: Say) -> int:
     record = layout.read_record(directory)
     if record is None:
         raise NotFound(f"There is no sandbox in {directory}.")
@@ -150,19 +171,26 @@ def _check(hospitals: int, tables: Sequence[TableFiles], policies: Mapping[int |
 
 
 def _make_directory(directory: Path) -> None:
-    old = layout.read_record(directory) if directory.is_dir() else None
+    try:
+        directory.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationInvalid(f"Cannot make the directory: {error.strerror}.", path=str(directory)) from error
+
+
+def _make_room(directory: Path) -> None:
+    """Take away what is left of a sandbox that is no longer up; anything else is left alone."""
+    old = layout.read_record(directory)
     if old is not None:
         if any(processes.daemon_of(hospital) is not None for hospital in old.hospitals):
             raise RequestInvalid(f"A sandbox is up in {directory}; end it with `mpcctl sandbox down`.")
         processes.stop([hospital.process for hospital in old.hospitals if hospital.process is not None], lambda _: None)
-        _remove(directory, old)
+        _remove(directory, old, keep_directory=True)
     try:
-        directory.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
         if any(directory.iterdir()):
             raise RequestInvalid(f"{directory} is not empty and holds no sandbox; name another with --dir.")
         directory.chmod(_DIRECTORY_MODE)
     except OSError as error:
-        raise ConfigurationInvalid(f"Cannot make the directory: {error.strerror}.", path=str(directory)) from error
+        raise ConfigurationInvalid(f"Cannot use the directory: {error.strerror}.", path=str(directory)) from error
 
 
 def _abandon(started: Sequence[processes.Daemon], say: Say) -> None:
@@ -173,8 +201,12 @@ def _abandon(started: Sequence[processes.Daemon], say: Say) -> None:
         process.wait()
 
 
-def _remove(directory: Path, record: Record) -> None:
+def _remove(directory: Path, record: Record, *, keep_directory: bool = False) -> None:
     # Snapshots are read-only files in directories that we may write.
-    shutil.rmtree(directory)
+    if keep_directory:
+        for path in directory.iterdir():
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    else:
+        shutil.rmtree(directory)
     if record.socket_directory is not None:
         shutil.rmtree(record.socket_directory, ignore_errors=True)

@@ -181,10 +181,10 @@ def _parse_answer(party: PartyId, value: object) -> Answer:
     )
 
 
-def _raise_failure(answer: Answer) -> None:
+def _raise_failure(answer: Answer, *, named: bool) -> None:
     """Raise the failure that a party reports, as the class of its code; an unknown code is a plain session fault."""
     kind = closed_codes().get(answer.failure_code)
-    message = f"party {answer.party}: {answer.failure_message}"
+    message = f"party {answer.party}: {answer.failure_message}" if named else answer.failure_message
     if kind is not None and issubclass(kind, (CallerFault, SessionFault)):
         raise kind(message)
     raise SessionFault(f"{message} ({answer.failure_code})")
@@ -225,9 +225,11 @@ def check_verdicts(answers: Sequence[Answer]) -> None:
     refusals = tuple(reason for answer in answers for reason in answer.refusals)
     if refusals:
         raise Refused(refusals)
-    for answer in answers:
-        if answer.verdict == "fail":
-            _raise_failure(answer)
+    failures = [answer for answer in answers if answer.verdict == "fail"]
+    # What every party says is the request's own fault; a prefix would point at one of them.
+    alike = len({(answer.failure_code, answer.failure_message) for answer in failures}) == 1
+    for answer in failures:
+        _raise_failure(answer, named=not (alike and len(failures) == len(answers)))
 
 
 def session_id(answers: Iterable[Answer], plan_hash: bytes) -> SessionId:

@@ -14,10 +14,13 @@ alone, which the parent removes in any case.
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,11 +32,12 @@ from mpcd.roster import Column
 from mpcd.sources import child_side, propose, split
 from mpcd.sources.convert_sql import REASONS, cleaned, conversion, quoted
 from mpcd.sources.engine_child import CONFIGURATION, literal
-from mpcd.sources.read_sql import FileProblem, Relation, relation
+from mpcd.sources.read_sql import FileProblem, Relation, other_delimiter, relation
 from mpcd.sources.snapshot import FORMAT, PERSON_INDEX, ROWS, column_type, integer_type
 from mpcd.sources.tables import ColumnMap, Reason
 
 OUTPUT: Final = "snapshot.duckdb"
+_LEVELS_SHOWN: Final = 10
 BLOCK_ROWS: Final = 2**20
 """Rows that are hashed at a time; part of the data version's definition."""
 
@@ -79,6 +83,7 @@ class _Import:
         self._database = connect(str(job.workspace / "staging.duckdb"), job.workspace)
         self._relations: tuple[Relation, ...] = ()
         self._present: tuple[int, ...] = ()
+        self._starts: dict[int, int] = {}
         self.problems: list[dict[str, object]] = []
         self.notes: list[str] = []
 
@@ -112,6 +117,11 @@ class _Import:
         wanted = {job.source(index) for index in range(len(job.columns))}
         present = set(range(len(job.columns)))
         for file in self._relations:
+            if job.kind == "csv" and (other := other_delimiter(file, job.delimiter, wanted)) is not None:
+                raise FileProblem(
+                    f"{file.path.name} seems to be separated by {json.dumps(other)}, not by "
+                    f"{json.dumps(job.delimiter)}; set `delimiter = {json.dumps(other)}` for this table"
+                )
             missing = [index for index in sorted(present) if job.source(index) not in file.columns]
             for index in missing:
                 advice = f"{file.path.name} has no column {job.source(index)!r}; set its `source`"
@@ -123,14 +133,16 @@ class _Import:
         self._present = tuple(sorted(present))
 
     def _texts(self) -> str:
-        """The present columns as cleaned text t0, t1, …, of all files in their order."""
+        """The present columns as cleaned text t0, t1, …, of all files in their order, and the place of the file."""
         job = self._job
         fields = ", ".join(
             f"{cleaned(quoted(job.source(i)), job.columns[i], job.mappings[i])} AS t{i}" for i in self._present
         )
         names = list(dict.fromkeys(job.source(index) for index in self._present))
-        files = " UNION ALL ".join(f"({file.select(names)})" for file in self._relations)
-        return f"SELECT {fields} FROM ({files})"
+        return " UNION ALL ".join(
+            f"(SELECT {fields}, {place} AS file FROM ({file.select(names)}))"
+            for place, file in enumerate(self._relations)
+        )
 
     def _stage(self) -> int:
         """Stored forms v0, v1, … beside reasons r0, r1, …; returns how many rows there are."""
@@ -141,14 +153,23 @@ class _Import:
             if job.columns[index].type == "dictionary":
                 levels = ", ".join(map(literal, job.columns[index].levels))
                 self._database.execute(f"CREATE TYPE levels{index} AS ENUM ({levels})")
-        fields = []
+        fields = ["file"]
         for index in self._present:
             made = conversion(job.columns[index], job.mappings[index], f"t{index}", f"levels{index}")
             fields += [f"{made.value} AS v{index}", f"CAST({made.reason} AS UTINYINT) AS r{index}"]
             if made.identity is not None:
                 fields.append(f"{made.identity} AS identity")
         self._database.execute(f"CREATE TABLE staged AS SELECT {', '.join(fields)} FROM ({self._texts()})")
+        self._look_for_empty_files()
         return self._integer("SELECT COUNT(*) FROM staged")
+
+    def _look_for_empty_files(self) -> None:
+        """Note files without a row, and where each file's rows begin."""
+        found = self._database.execute("SELECT file, MIN(rowid) FROM staged GROUP BY file").fetchall()
+        self._starts = {int(place): int(start) for place, start in found}
+        for place, file in enumerate(self._relations):
+            if place not in self._starts:
+                self.notes.append(f"{file.path.name}: there are no rows in it, only names of columns")
 
     def _integer(self, sql: str) -> int:
         row = self._database.execute(sql).fetchone()
@@ -185,14 +206,19 @@ class _Import:
                 self._problem(column.name, "duplicate", duplicates, "the roster declares it unique", examples)
 
     def _examples(self, index: int, condition: str) -> list[str]:
-        """A few rows, for the operator's own eyes: number (from 1, over all files) and text."""
+        """A few rows, for the operator's own eyes: file if there are several, number (from 1 in its file) and text."""
         places = self._database.execute(
             f"SELECT rowid + 1 FROM staged WHERE {condition} ORDER BY rowid LIMIT {limits.IMPORT_EXAMPLES_MAX}"
         ).fetchall()
         wanted = ", ".join(str(int(place)) for (place,) in places)
-        texts = f"SELECT ROW_NUMBER() OVER () AS n, t{index} AS t FROM ({self._texts()})"
-        found = self._database.execute(f"SELECT n, t FROM ({texts}) WHERE n IN ({wanted}) ORDER BY n").fetchall()
-        return [f"row {n}: {'(empty)' if text is None else str(text)[:80]}" for n, text in found]
+        texts = f"SELECT ROW_NUMBER() OVER () AS n, file, t{index} AS t FROM ({self._texts()})"
+        found = self._database.execute(f"SELECT n, file, t FROM ({texts}) WHERE n IN ({wanted}) ORDER BY n").fetchall()
+        several = len(self._relations) > 1
+        return [
+            f"{self._relations[file].path.name + ', ' if several else ''}row {n - self._starts[file]}: "
+            f"{'(empty)' if text is None else _shown(str(text))}"
+            for n, file, text in found
+        ]
 
     def _write(self, rows: int) -> int:
         """The snapshot, in canonical order; returns how many persons it has."""
@@ -253,12 +279,25 @@ def _where(error: duckdb.Error) -> str:
     return "a file cannot be read" + (f": see its line {found.group(1)}" if found else "; is it complete?")
 
 
+def _shown(text: str) -> str:
+    """The beginning of a field on one line."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:80])
+
+
+def _bound(column: Column, stored: int) -> str:
+    """A bound as people write it in a file."""
+    if column.type == "date":
+        return str(dt.date(1970, 1, 1) + dt.timedelta(days=stored))
+    return f"{Decimal(stored).scaleb(-column.decimals):f}"
+
+
 def _advice(column: Column, reason: Reason) -> str:
     match reason:
         case "unmapped level":
-            return "map it with `values`, declare it as missing, or add the level to the roster"
+            levels = ", ".join(column.levels[:_LEVELS_SHOWN]) + (", ..." if len(column.levels) > _LEVELS_SHOWN else "")
+            return f"the roster has {levels}; map it with `values`, declare it as `missing`, or have the level added"
         case "out of bounds":
-            return f"the roster's bounds, in stored form, are {column.low} to {column.high}"
+            return f"the roster allows {_bound(column, column.low)} to {_bound(column, column.high)}"
         case "not exactly representable":
             return f"the roster keeps {column.decimals} decimals; set `round = true` to round half away from zero"
         case "missing value":
@@ -301,7 +340,7 @@ def run_propose(request: dict[str, Any]) -> object:
 def run_split(request: dict[str, Any]) -> object:
     """Split one file among hospitals."""
     with connect(":memory:", Path(request["workspace"])) as database:
-        file = relation(database, Path(request["path"]), request["kind"], request["delimiter"])
+        file = propose.one_file(database, Path(request["path"]), request["kind"], request["delimiter"])
         outputs = [Path(path) for path in request["outputs"]]
         return split.split(database, file, outputs, request["by"], request["delimiter"])
 

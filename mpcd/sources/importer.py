@@ -22,6 +22,7 @@ from mpcd.errors import ConfigurationInvalid, DataInvalid
 from mpcd.ids import DataVersion, PartyId
 from mpcd.roster import Column, Table
 from mpcd.sources.child import Child, ChildFailed, ChildSpec
+from mpcd.sources.files import why_unreadable
 from mpcd.sources.snapshot import FORMAT, Manifest, definition, file_sha256, settle, table_directory
 from mpcd.sources.tables import ColumnMap, ImportBlocked, ImportReport, Problem, TableSource
 
@@ -53,8 +54,8 @@ def _in_child(op: str, body: Mapping[str, object], seconds: float) -> object:
 
 def _files(source: TableSource) -> list[str]:
     for path in source.paths:
-        if not path.is_file():
-            raise DataInvalid(f"{path} is no file that can be read")
+        if (why := why_unreadable(path)) is not None:
+            raise DataInvalid(why)
     return [str(path.resolve()) for path in source.paths]
 
 

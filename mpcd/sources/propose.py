@@ -8,8 +8,9 @@ set that its owner may show.  A consortium writes its roster from the protocol o
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,9 +20,10 @@ import duckdb
 from mpcd import limits
 from mpcd.roster.model import BOUND_MAX
 from mpcd.sources.convert_sql import ISO_DATE, NUMBER, literal, quoted, scale_needed
-from mpcd.sources.read_sql import Relation, relation
+from mpcd.sources.read_sql import FileProblem, Relation, other_delimiter, relation
 
-MISSING_CODES: Final = ("NA", "N/A", "NaN", "nan", "NULL", "null", "None", ".")
+MISSING_CODES: Final = ("NA", "N/A", "NaN", "nan", "NULL", "null", ".")
+"""Texts that are taken as NULL, each said in a note.  `None` is not among them: it is the name of a level too often."""
 _PERSON: Final = re.compile(r"person.*|patient.*|rid|id|.*_id", re.IGNORECASE)
 _PERSON_ALWAYS: Final = re.compile(r"person.*|patient.*", re.IGNORECASE)
 _FEW_LEVELS: Final = 20
@@ -46,7 +48,8 @@ class _Facts:
     first: int
     last: int
     booleans: int
-    missing: tuple[str, ...]
+    missing: Mapping[str, int]
+    """Codes that are taken as NULL, and how often each is there."""
 
 
 def friendly(low: int, high: int) -> tuple[int, int]:
@@ -64,9 +67,20 @@ def friendly(low: int, high: int) -> tuple[int, int]:
     return low // step * step, -(-high // step) * step
 
 
+def one_file(database: duckdb.DuckDBPyConnection, path: Path, kind: str, delimiter: str) -> Relation:
+    """A file to propose from or to split; raises `FileProblem`, also if it seems to be separated in another way."""
+    file = relation(database, path, kind, delimiter)
+    if kind == "csv" and (other := other_delimiter(file, delimiter)) is not None:
+        raise FileProblem(
+            f"{path.name} seems to be separated by {json.dumps(other)}; it is read here only if it is separated by "
+            f"{json.dumps(delimiter)} or is Parquet"
+        )
+    return file
+
+
 def columns(database: duckdb.DuckDBPyConnection, paths: Sequence[Path], kind: str, delimiter: str) -> dict[str, object]:
     """Columns in the files' order, the person id, notes about what was left out, and the number of rows per file."""
-    files = [relation(database, path, kind, delimiter) for path in paths]
+    files = [one_file(database, path, kind, delimiter) for path in paths]
     names = [name for name in files[0].columns if all(name in file.columns for file in files)]
     notes = [f"column {n}: not in every file; left out" for file in files for n in file.columns if n not in names]
     union = " UNION ALL ".join(f"({file.select(names)})" for file in files)
@@ -76,6 +90,10 @@ def columns(database: duckdb.DuckDBPyConnection, paths: Sequence[Path], kind: st
     proposed: list[dict[str, object]] = []
     rounded: list[str] = []
     for fact in facts:
+        notes += [
+            f"column {fact.name}: the text {code} stands for a missing value in {count} row{'' if count == 1 else 's'}"
+            for code, count in fact.missing.items()
+        ]
         column = _person_column(fact) if fact.name == person else _column(database, fact)
         if isinstance(column, str):
             notes.append(f"column {fact.name}: {column}; left out")
@@ -112,7 +130,7 @@ def _facts(database: duckdb.DuckDBPyConnection, name: str) -> _Facts:
         CAST(MIN({value}) AS VARCHAR), CAST(MAX({value}) AS VARCHAR),
         COUNT({day}), COALESCE(MIN({day}) - DATE '1970-01-01', 0), COALESCE(MAX({day}) - DATE '1970-01-01', 0),
         COUNT(*) FILTER (WHERE lower(t) IN ('true', 'false')),
-        list_sort(COALESCE(list(DISTINCT raw) FILTER (WHERE raw IN ({codes})), []))
+        histogram(raw) FILTER (WHERE raw IN ({codes}))
         FROM (SELECT raw, CASE WHEN raw IN ({codes}) THEN NULL ELSE raw END AS t
               FROM (SELECT {raw} AS raw FROM texts))"""
     ).fetchone()
@@ -132,7 +150,7 @@ def _facts(database: duckdb.DuckDBPyConnection, name: str) -> _Facts:
         first=first,
         last=last,
         booleans=booleans,
-        missing=tuple(missing),
+        missing=missing or {},
     )
 
 
@@ -156,7 +174,7 @@ def _column(database: duckdb.DuckDBPyConnection, fact: _Facts) -> dict[str, obje
     """A column of the roster, or why there is none."""
     if not fact.present:
         return "it has no values"
-    common: dict[str, object] = {"name": fact.name, "missing": list(fact.missing), "nullable": fact.empty > 0}
+    common: dict[str, object] = {"name": fact.name, "missing": sorted(fact.missing), "nullable": fact.empty > 0}
     if fact.booleans == fact.present:
         return {**common, "type": "boolean", "low": 0, "high": 1}
     if fact.dates == fact.present:

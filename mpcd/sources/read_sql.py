@@ -5,14 +5,17 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import duckdb
 
 from mpcd.errors import DataInvalid
 from mpcd.sources.convert_sql import literal, quoted
+
+_DELIMITERS: Final = (",", ";", "\t", "|")
 
 
 class FileProblem(DataInvalid):
@@ -51,11 +54,36 @@ def _name(path: Path) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in str(path))
 
 
+def other_delimiter(file: Relation, delimiter: str, wanted: Collection[str] | None = None) -> str | None:
+    """The delimiter that the header of a CSV file speaks for, if it is another than the one in use.
+
+    Args:
+        file: as it was read.
+        delimiter: in use.
+        wanted: names of columns; another delimiter must find more of them.  Without, it must split what is one column.
+    """
+    if wanted is None and len(file.columns) > 1:
+        return None
+    found = 1 if wanted is None else len(set(wanted) & set(file.columns))
+    best = None
+    for other in _DELIMITERS:
+        try:
+            names = _header(file.path, other)
+        except FileProblem:
+            continue
+        count = len(names) if wanted is None else len(set(wanted) & set(names))
+        if other != delimiter and count > found:
+            best, found = other, count
+    return best
+
+
 def _header(path: Path, delimiter: str) -> tuple[str, ...]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             first = next(csv.reader(file, delimiter=delimiter, strict=True), None)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise FileProblem(f"{path.name}: cannot be read: {(error.strerror or '').lower()}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
         raise FileProblem(f"{path.name}: the header cannot be read as UTF-8 CSV") from error
     if not first or not all(first):
         raise FileProblem(f"{path.name}: the first line must name every column")

@@ -146,8 +146,13 @@ class Problem:
     def sentence(self) -> str:
         """For the operator and the log: no values."""
         place = f"column {self.column}" if self.column else "the table"
-        rows = f"{self.count} row" + ("" if self.count == 1 else "s")
-        return f"{place}: {self.reason} ({rows})" + (f"; {self.advice}" if self.advice else "")
+        rows = f" ({self.count} row{'' if self.count == 1 else 's'})"
+        counted = self.reason not in {"missing column", "unreadable"}
+        return f"{place}: {self.reason}{rows if counted else ''}" + (f"; {self.advice}" if self.advice else "")
+
+    def lines(self) -> list[str]:
+        """For the operator of this host alone: the sentence, and the examples below it."""
+        return [f"  {self.sentence()}", *(f"    {example}" for example in self.examples)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +167,17 @@ class ImportReport:
 
 
 class ImportBlocked(DataInvalid):
-    """The files do not fit the roster's table; `report` has the counts, the reasons and local examples."""
+    """The files do not fit the roster's table; the text has no values, `for_operator` and `report` have examples."""
 
     def __init__(self, report: ImportReport) -> None:
-        lines = "; ".join(problem.sentence() for problem in report.problems)
-        super().__init__(f"table {report.table} was not imported: {lines}")
+        super().__init__("\n".join([self._title(report), *(f"  {p.sentence()}" for p in report.problems)]))
         self.report = report
+
+    @staticmethod
+    def _title(report: ImportReport) -> str:
+        return f"table {report.table} was not imported, and nothing was changed:"
+
+    def for_operator(self) -> str:
+        """One line for each problem, with a few of this host's own rows below it; not for a log or a peer."""
+        lines = [line for problem in self.report.problems for line in problem.lines()]
+        return "\n".join([self._title(self.report), *lines])

@@ -447,13 +447,3 @@ async def test_the_end_of_a_mesh_leaves_no_task_and_no_descriptor(network: Netwo
                 network.stop(party)
         await network.until(lambda: (descriptors(), tasks()) == before)
     assert sorted(failed) == [0, 1, 2]
-
-
-def test_only_the_network_and_tests_know_the_recorder() -> None:
-    root = Path(__file__).parents[3] / "mpcd"
-    users = {
-        path.relative_to(root).parts[0]
-        for path in root.rglob("*.py")
-        if "recorder=" in path.read_text() or "net.recording" in path.read_text()
-    }
-    assert users <= {"net", "testing"}

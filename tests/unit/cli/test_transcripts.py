@@ -236,6 +236,11 @@ SCENARIOS: dict[str, tuple[list[str], Callable[[Any], None] | None]] = {
         _answer("table_import", {"table": "t", "rows": 229, "data_version": "ab" * 32, "notes": ["rounded"]}),
     ),
     "table-publish": (["table", "publish", "t"], _answer("table_publish", TABLES[0])),
+    "reload": (
+        ["reload"],
+        _answer("reload", {"policy": b"p" * 32, "changed": ["analyst Anna: accepted"], "warnings": ["no purpose"]}),
+    ),
+    "reload-nothing": (["reload"], _answer("reload", {"policy": b"p" * 32, "changed": [], "warnings": []})),
     "internal-error": (["status"], _answer("status", RuntimeError("secret"))),
     "no-daemon": (["--socket", "/nowhere/api.sock", "status"], None),
     "no-profile": (["--profile", "/nowhere", "sql", SQL], None),

@@ -28,6 +28,11 @@ from mpcd.roster.parse import dump
 from mpcd.store.keyfiles import read_key
 from mpcd.store.store import FILE_NAME, Store, verify_ledger
 
+ANALYST = SigningKey.generate(os.urandom).public
+POLICY = (
+    f'security = "semi-honest"\n[[analyst]]\nname = "Anna"\nkey = "{ANALYST}"\n'
+    '[[table]]\nname = "t"\npurposes = ["GRU"]\nuses = { x = ["filter"] }\n'
+)
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -43,8 +48,9 @@ def home() -> Iterator[Path]:
         for party in range(3):
             key = read_key(directory / f"keys-{party}" / "signing.key", SigningKey)
             rosterfile.add_signature(path, PartyId(party), key)
-        (directory / "policy.toml").write_text('[[table]]\nname = "t"\npurposes = ["GRU"]\nuses = { x = ["filter"] }\n')
+        (directory / "policy.toml").write_text(POLICY)
         (directory / "state").mkdir(mode=0o700)
+        (directory / "t.csv").write_text("x\n1\n")
         make_psk(directory / "psk.key")
         (directory / "mpcd.toml").write_text(
             'party = 0\nstate = "state"\nroster = "roster.toml"\npolicy = "policy.toml"\n'
@@ -72,6 +78,24 @@ def test_a_good_directory_has_no_findings(home: Path, capsys: pytest.CaptureFixt
     assert findings(home) == []
     assert main(["check", "--config", str(home / "mpcd.toml")]) == GOOD
     assert "good: party 0 of three, roster version 1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('security = "semi-honest"\n', "", "demands malicious security and this version gives semi-honest"),
+        (POLICY[POLICY.index("[[analyst]]") : POLICY.index("[[table]]")], "", "accepts no analyst"),
+        ('purposes = ["GRU"]\n', "", "table `t` allows no purpose"),
+        ('["filter"]', "[]", "no column of table `t` has a use"),
+        (POLICY[POLICY.index("[[table]]") :], "", "publishes no table"),
+        (POLICY[-1:], "\n[disclosure]\nsafe_round_base = 5\n", "demands the disclosure rule `safe_round_base` = 5"),
+    ],
+)
+def test_a_policy_that_refuses_every_request_is_warned_of(home: Path, old: str, new: str, expected: str) -> None:
+    (home / "policy.toml").write_text(POLICY[::-1].replace(old[::-1], new[::-1], 1)[::-1])
+    (found,) = findings(home)
+    assert found.startswith("warning: ")
+    assert expected in found
 
 
 def edit(name: str, old: str, new: str) -> Callable[[Path], None]:
@@ -121,6 +145,15 @@ def test_warnings_do_not_stop_the_daemon(home: Path) -> None:
     edit("mpcd.toml", "[[peer]]\nparty = 2\n", "")(home)
     edit("mpcd.toml", '[tables.t]\npaths = ["t.csv"]\n', "")(home)
     assert [finding.split(":")[0] for finding in findings(home)] == ["warning", "warning"]
+    assert check(load(home / "mpcd.toml")).good
+
+
+def test_files_that_cannot_be_imported_are_warned_of(home: Path) -> None:
+    (home / "t.csv").unlink()
+    (found,) = findings(home)
+    assert found.startswith(f"warning: [tables.t]: there is no file {home / 't.csv'}; until then")
+    (home / "t.csv").mkdir()
+    assert "but a directory" in findings(home)[0]
     assert check(load(home / "mpcd.toml")).good
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 import trio
 
 from mpcd import limits
+from mpcd.daemon.journal import StoreJournal
 from mpcd.daemon.ledgercheck import LedgerCheck
 from mpcd.errors import LedgerInvalid
 from mpcd.governance import entries
+from mpcd.ids import PartyId
 from mpcd.store.ledger import LedgerReport
-from mpcd.store.store import Store
+from mpcd.store.store import FILE_NAME, Store
 
 ENTRY = entries.policy_loaded(b"\1" * 32)
 
@@ -77,3 +81,22 @@ def test_a_long_check_goes_on_behind_the_start(store: Store, monkeypatch: pytest
             store.commit_entry(ENTRY, now=1_800_000_001.0)
     assert seen == ["being checked"]
     assert state(check) == ("good" if good else "broken")
+
+
+def test_what_a_later_check_finds_stops_all_work_and_is_logged_once(store: Store, tmp_path: Path) -> None:
+    journal = StoreJournal(store, PartyId(0), lambda: 1_800_000_001.0, lambda: bytes(32))
+    database = sqlite3.connect(tmp_path / "state" / FILE_NAME)
+    with database:
+        database.execute("UPDATE content SET salt = zeroblob(32)")
+    database.close()
+
+    async def live() -> None:
+        await journal.entry(ENTRY)  # the head is as it was
+        with pytest.raises(LedgerInvalid, match="content of ledger entry 0 was changed"):
+            await journal.run(store.verify_ledger)
+        with pytest.raises(LedgerInvalid, match="content of ledger entry 0 was changed"):
+            await journal.entry(ENTRY)
+
+    with structlog.testing.capture_logs() as logged:
+        trio.run(live)
+    assert [line["event"] for line in logged] == ["ledger_broken"]

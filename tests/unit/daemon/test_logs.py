@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import base64
 import io
 import json
@@ -8,11 +9,13 @@ import os
 import pickle
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 import structlog
 
+import mpcd
 from mpcd.daemon import logs
 from mpcd.errors import ConfigurationInvalid, PlanInvalid
 from mpcd.identity import SigningKey
@@ -82,7 +85,7 @@ class SneakyNumber(int):
         {"seconds": [CANARY.decode()]},
         {"table": {"x": CANARY.decode()}},
         {"session": CANARY.decode() * 10},
-        {"reason": CANARY.decode() + "x" * 500},
+        {"reason": "x" * 500 + CANARY.decode()},
         {"reason": CANARY.decode() + "\x1b[31m"},
         {"exc_info": ValueError(CANARY.decode())},
         {"exc_info": ExceptionGroup(CANARY.decode(), [KeyError(CANARY)])},
@@ -183,6 +186,47 @@ def test_what_is_registered_passes_unchanged() -> None:
     assert entry["event"] == "session_released"
     assert entry["level"] == "info"
     assert entry["timestamp"].endswith("Z")
+
+
+def test_our_own_sentences_are_shortened_not_redacted() -> None:
+    stream = configured()
+    log = structlog.get_logger()
+    log.warning("child_failed", reason="one line\n\tand another", detail="word " * 200, places="x" * 500)
+    (entry,) = entries(stream)
+    assert entry["reason"] == "one line and another"
+    assert entry["detail"].startswith("word word word")
+    assert entry["detail"].endswith(" ...")
+    assert len(entry["detail"]) == 500
+    assert entry["places"] == "x" * 500
+
+
+LOGGERS = {"log", "_log", "_LOG"}
+LEVELS = {"debug", "info", "warning", "error", "exception", "critical", "bind"}
+
+
+def is_log_call(call: ast.Call) -> bool:
+    """`log.info(...)`, `self._node.log.exception(...)`, `_LOG.error(...)`, and `self._log(...)` given as a function."""
+
+    def last(node: ast.expr) -> str:
+        return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+    named = last(call.func)
+    if named in LOGGERS:
+        return True
+    if named == "level":  # logs.log_network_event
+        return True
+    return named in LEVELS and isinstance(call.func, ast.Attribute) and last(call.func.value) in LOGGERS
+
+
+def test_every_key_that_is_logged_anywhere_is_registered() -> None:
+    keys: dict[str, str] = {}
+    for path in sorted(Path(mpcd.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and is_log_call(node):
+                keys.update({word.arg: f"{path.name}:{node.lineno}" for word in node.keywords if word.arg})
+    assert {"exit_status", "reference", "session", "reason", "seconds", "uid", "job", "exc_info"} <= keys.keys()
+    unknown = {key: place for key, place in keys.items() if key not in logs.ALLOWED and key != "exc_info"}
+    assert unknown == {}
 
 
 def test_the_level_is_obeyed() -> None:

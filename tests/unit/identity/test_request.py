@@ -206,3 +206,13 @@ def test_nonces_are_fresh() -> None:
         for _ in range(3)
     ]
     assert len(set(made)) == 3
+
+
+def test_the_kind_is_signed() -> None:
+    """Nobody makes a question that runs of one that only asks what it would do."""
+    asked = dataclasses.replace(REQUEST, kind="explain")
+    assert asked.digest() != REQUEST.digest()
+    asked.sign(ANALYST).verify(NOW + 1.0, ROSTER, "breast-cancer-eu")
+    forged = SignedRequest(REQUEST, asked.sign(ANALYST).signature)
+    with pytest.raises(RequestInvalid, match="signature"):
+        forged.verify(NOW + 1.0, ROSTER, "breast-cancer-eu")

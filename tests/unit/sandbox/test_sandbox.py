@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from mpcd.api.client import Client
 from mpcd.api.profile import find
+from mpcd.cli import sandbox as cli_sandbox
 from mpcd.cli.main import main as mpcctl
 from mpcd.daemon.check import check
 from mpcd.daemon.config import load
@@ -159,9 +161,9 @@ def test_long_directories_get_short_sockets(tmp_path: Path) -> None:
         for party in range(3):
             hospital_directory(made, party).rmdir()
         made.rmdir()
-    paths, made = layout.socket_paths(Path("/tmp/short"), 3)
+    paths, made = layout.socket_paths(Path("/srv/short"), 3)
     assert made is None
-    assert paths[1][0] == Path("/tmp/short/hospital-1/api.sock")
+    assert paths[1][0] == Path("/srv/short/hospital-1/api.sock")
 
 
 def test_the_pointer_is_only_cleared_by_the_sandbox_that_set_it(tmp_path: Path) -> None:
@@ -174,6 +176,54 @@ def test_the_pointer_is_only_cleared_by_the_sandbox_that_set_it(tmp_path: Path) 
     assert find(None, environment) == tmp_path / "two"
     layout.clear_pointer(environment, tmp_path / "two")
     assert find(None, environment) == tmp_path / "mpcd"
+
+
+def test_when_a_sandbox_goes_the_one_before_it_is_found_again(tmp_path: Path) -> None:
+    environment = {"XDG_STATE_HOME": str(tmp_path / "state"), "XDG_CONFIG_HOME": str(tmp_path)}
+    profiles = [tmp_path / name / layout.ANALYST for name in ("one", "two", "three")]
+    for profile in profiles:
+        profile.mkdir(parents=True)
+        (profile / "profile.toml").write_text("")
+        layout.set_pointer(environment, profile)
+    (profiles[1] / "profile.toml").unlink()  # removed by hand
+    layout.clear_pointer(environment, profiles[2])
+    # The client and the sandbox commands look in the same place.
+    assert find(None, environment) == profiles[0]
+    assert layout.current_directory(environment) == tmp_path / "one"
+    layout.clear_pointer(environment, profiles[0])
+    assert layout.current_directory(environment) == layout.default_directory(environment)
+
+
+def test_an_unreadable_record_is_told_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_arguments: object, **_fields: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", denied)
+    with pytest.raises(ConfigurationInvalid, match=r"cannot be read \(Permission denied\)"):
+        layout.read_record(tmp_path)
+
+
+def test_two_commands_do_not_work_in_one_directory(tmp_path: Path) -> None:
+    home = tmp_path / "box"
+    home.mkdir()
+    with layout.locked(home), pytest.raises(RequestInvalid, match="Another `mpcctl sandbox` command"):
+        consortium.up(home, 3, [TableFiles("t", (tmp_path / "t.csv",))], {}, {}, quiet)
+    layout.write_record(home, Record("sandbox", {}, (), None))
+    with layout.locked(home), pytest.raises(RequestInvalid, match="Another `mpcctl sandbox` command"):
+        consortium.down(home, {}, quiet)
+    with layout.locked(home):  # both let go of it
+        pass
+
+
+def test_hints_can_be_pasted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hospitals = tuple(Hospital(i, f"h{i}", 1, "a", "/tmp/b c") for i in range(2))
+    for name, query in (("t", "SELECT COUNT(*) FROM t"), ("order", '"order"'), ("it's", '"it\'s"')):
+        record = Record("sandbox", {name: [1, 2, 3]}, hospitals, None)
+        cli_sandbox._print_started(consortium.Started(tmp_path / "a b", record, ()))
+        lines = dict(line.split(":", 1) for line in capsys.readouterr().out.splitlines() if ":" in line)
+        assert shlex.split(lines["ask"])[-1].endswith(query)
+        assert shlex.split(lines["end"])[-2:] == ["--dir", str(tmp_path / "a b")]
+        assert shlex.split(lines["other daemons"])[-2] == "/tmp/b c"
 
 
 @pytest.mark.parametrize(
@@ -215,7 +265,7 @@ def test_what_is_prepared_passes_the_daemons_own_check(tmp_path: Path, patients:
     policy.write_text(
         'security = "semi-honest"\n[[table]]\nname = "t"\npurposes = ["GRU"]\nuses = { age = ["filter"] }\n'
     )
-    sockets, _ = layout.socket_paths(Path("/tmp/mpcd-never-made"), 4)
+    sockets, _ = layout.socket_paths(Path("/srv/mpcd-never-made"), 4)
     hospitals = [Hospital(i, f"hospital-{i}", 7000 + i, str(a), str(b)) for i, (a, b) in enumerate(sockets)]
     for hospital in hospitals:
         hospital_directory(home, hospital.party).mkdir(parents=True, mode=0o700)

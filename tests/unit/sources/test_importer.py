@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+import os
 import stat
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import ROUND_HALF_UP, Decimal
@@ -20,11 +23,12 @@ from mpcd.ids import DataVersion, PartyId
 from mpcd.roster import Column, Table
 from mpcd.sources import convert_sql, importer, snapshot, split
 from mpcd.sources.importer import import_table, propose_schema, rows_bound, split_file
-from mpcd.sources.propose import friendly
+from mpcd.sources.propose import MISSING_CODES, friendly
 from mpcd.sources.snapshot import DataSet, Manifest, current, publish, snapshot_path, table_directory
 from mpcd.sources.tables import ColumnMap, ImportBlocked, ImportReport, TableSource
 
-DATA = Path(__file__).parents[2] / "data"
+ROOT = Path(__file__).parents[3]
+DATA = ROOT / "tests" / "data"
 HOSTILE = "na\"me, 'x'; DROP TABLE rows; --"
 
 
@@ -170,6 +174,75 @@ def test_every_problem_is_listed_with_the_operators_examples_apart(tmp_path: Pat
     assert "201" not in str(caught.value)
 
 
+def test_a_blocked_import_is_read_line_by_line(tmp_path: Path) -> None:
+    table = make_table(
+        Column("born", "date", -7305, 3652),
+        Column("crea", "decimal", -5, 200_000, decimals=3),
+        Column("sex", "dictionary", 0, 1, levels=("female", "male")),
+        Column("gone", "integer", 0, 1),
+    )
+    with pytest.raises(ImportBlocked) as caught:
+        load(tmp_path, table, 'born,crea,sex\n1949-12-31,1,male\n1950-01-01,200.001,f\n1950-01-01,7,"f\nm"\n')
+    assert caught.value.for_operator().splitlines() == [
+        "table visits was not imported, and nothing was changed:",
+        "  column gone: missing column; export.csv has no column 'gone'; set its `source`",
+        "  column born: out of bounds (1 row); the roster allows 1950-01-01 to 1980-01-01",
+        "    row 1: 1949-12-31",
+        "  column crea: out of bounds (1 row); the roster allows -0.005 to 200.000",
+        "    row 2: 200.001",
+        (
+            "  column sex: unmapped level (2 rows); the roster has female, male; map it with `values`, "
+            "declare it as `missing`, or have the level added"
+        ),
+        "    row 2: f",
+        "    row 3: f\N{REPLACEMENT CHARACTER}m",
+    ]
+    told = str(caught.value).splitlines()
+    assert told == [line for line in caught.value.for_operator().splitlines() if not line.startswith("    ")]
+
+
+def test_rows_are_counted_in_their_own_file(tmp_path: Path) -> None:
+    paths = tuple(tmp_path / name for name in ("one.csv", "none.csv", "two.csv"))
+    for path, text in zip(paths, ("v\n1\n2\n", "v\n", "v\n3\nx\n"), strict=True):
+        path.write_text(text)
+    with pytest.raises(ImportBlocked) as caught:
+        import_table(make_table(Column("v", "integer", 0, 9)), TableSource(paths), tmp_path / "snapshots")
+    (problem,) = caught.value.report.problems
+    assert problem.examples == ("two.csv, row 2: x",)
+
+
+def test_a_file_without_rows_is_noted(tmp_path: Path) -> None:
+    table = make_table(Column("v", "integer", 0, 9))
+    report = load(tmp_path, table, "v\n")
+    assert report.rows == 0
+    assert report.notes == ("export.csv: there are no rows in it, only names of columns",)
+    (tmp_path / "more.csv").write_text("v\n1\n")
+    paths = (tmp_path / "more.csv", tmp_path / "export.csv")
+    both = import_table(table, TableSource(paths), tmp_path / "snapshots")
+    assert (both.rows, both.notes) == (1, report.notes)
+    assert load(tmp_path, table, "v\n1\n").notes == ()
+
+
+@pytest.mark.parametrize("used", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("right", [",", ";", "\t", "|"])
+def test_a_wrong_delimiter_is_guessed(tmp_path: Path, used: str, right: str) -> None:
+    table = make_table(Column("id", "person_id"), Column("age", "integer", 0, 99))
+    text = f"id{right}age\n1{right}50\n"
+    if used == right:
+        assert load(tmp_path, table, text, delimiter=used).rows == 1
+        return
+    with pytest.raises(ImportBlocked) as caught:
+        load(tmp_path, table, text, delimiter=used)
+    assert "export.csv seems to be separated by" in str(caught.value)
+    assert f"set `delimiter = {json.dumps(right)}`" in str(caught.value)
+    assert len(caught.value.report.problems) == 1
+
+
+def test_a_missing_column_is_no_wrong_delimiter(tmp_path: Path) -> None:
+    table = make_table(Column("id", "person_id"), Column("age", "integer", 0, 99))
+    assert blocked(tmp_path, table, "id,a;b\n1,2\n") == {"age: missing column": 0}
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "a,a\n1,2\n", "age\n1,2\n", 'age,b\n1,"open\n', "age,\n1,2\n", "age,b\n1,2\n3\n"],
@@ -203,6 +276,35 @@ def test_mapping(tmp_path: Path) -> None:
     assert stored(tmp_path, table, report.version) == [(None, 2, 31), (0, 3, 1)]
 
 
+def test_the_documented_mapping(tmp_path: Path) -> None:
+    section = (ROOT / "docs" / "OPERATING.md").read_text(encoding="utf-8").split("### Mapping local files")[1]
+    section = section.split("\n## ")[0]
+    text, toml = (section.split(f"```{kind}\n")[1].split("```")[0] for kind in ("csv", "toml"))
+    source = TableSource.from_value(tomllib.loads(toml)["tables"]["gbsg2"])
+    path = tmp_path / source.paths[0].name
+    path.write_text(text, encoding="utf-8")
+    table = make_table(
+        Column("pid", "person_id"),
+        Column("diagnosed", "date", 0, 20_000, nullable=True),
+        Column("horTh", "dictionary", 0, 1, levels=("no", "yes"), nullable=True),
+        Column("tsize", "decimal", 0, 2000, decimals=1),
+        Column("age", "integer", 0, 120, missing=("-1",)),
+        name="gbsg2",
+    )
+    report = import_table(table, replace(source, paths=(path,)), tmp_path / "snapshots")
+    days = [(dt.date(*day) - dt.date(1970, 1, 1)).days for day in ((1989, 12, 24), (1990, 1, 5))]
+    assert report.notes == ()
+    assert {row[1:5] for row in stored(tmp_path, table, report.version)} == {
+        (days[0], 1, 210, 57),
+        (days[1], 0, 80, None),
+        (None, None, 353, 61),
+    }
+    for name in [*ColumnMap.__dataclass_fields__, *TableSource.__dataclass_fields__]:
+        assert f"\n{name} = " in toml or f".{name}." in toml, f"`{name}` is not in the example"
+    for code in MISSING_CODES:
+        assert f"`{code}`" in section
+
+
 def test_mapping_of_an_unknown_column(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationInvalid, match="no column agee"):
         load(tmp_path, make_table(Column("age", "integer", 0, 9)), "age\n1\n", {"agee": ColumnMap()})
@@ -211,6 +313,23 @@ def test_mapping_of_an_unknown_column(tmp_path: Path) -> None:
 def test_no_such_file(tmp_path: Path) -> None:
     with pytest.raises(DataInvalid, match="no file"):
         import_table(make_table(Column("a", "integer", 0, 1)), TableSource((tmp_path / "x.csv",)), tmp_path)
+
+
+def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("a\n1\n")
+    path.chmod(0)
+    table = make_table(Column("a", "integer", 0, 1))
+    mine = os.geteuid()
+    if mine == 0:  # root may read everything
+        os.seteuid(65_534)
+    try:
+        with pytest.raises(DataInvalid, match="permission denied for uid"):
+            import_table(table, TableSource((path,)), tmp_path / "snapshots")
+    finally:
+        os.seteuid(mine)
+    with pytest.raises(DataInvalid, match="directory"):
+        import_table(table, TableSource((tmp_path,)), tmp_path / "snapshots")
 
 
 def test_file_names_are_no_patterns(tmp_path: Path) -> None:
@@ -571,8 +690,34 @@ def test_proposal_of_every_type(tmp_path: Path) -> None:
     assert not columns["level"].nullable
     assert columns["ratio"].decimals == 9
     assert dict(proposal.columns) == {"ratio": ColumnMap(round=True)}
-    assert len(proposal.notes) == 4
+    assert len(proposal.notes) == 5
+    assert "column level: the text NA stands for a missing value in 15 rows" in proposal.notes
     import_table(proposal.table, TableSource((path,), proposal.columns), tmp_path / "snapshots")
+
+
+def test_codes_that_become_null_are_said(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("drug,dose\nNone,1\nNULL,.\nA,2\nNone,.\nNaN,3\nA,4\n")
+    (proposal,) = propose_schema({"x": [path]}).values()
+    drug, dose = proposal.table.columns
+    assert drug.levels == ("A", "None")
+    assert drug.missing == ("NULL", "NaN")
+    assert (dose.type, dose.missing) == ("integer", (".",))
+    assert proposal.notes == (
+        "column drug: the text NULL stands for a missing value in 1 row",
+        "column drug: the text NaN stands for a missing value in 1 row",
+        "column dose: the text . stands for a missing value in 2 rows",
+    )
+
+
+def test_a_proposal_from_another_delimiter(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("a;b\n1;2\n")
+    with pytest.raises(DataInvalid, match='seems to be separated by ";"'):
+        propose_schema({"x": [path]})
+    with pytest.raises(DataInvalid, match='seems to be separated by ";"'):
+        split_file(path, [tmp_path / f"{i}.csv" for i in range(3)])
+    assert len(propose_schema({"x": [path]}, delimiter=";")["x"].table.columns) == 2
 
 
 def test_nothing_to_propose(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import hmac
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM1024PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -40,7 +41,7 @@ class Parameters:
 
 
 PARAMETERS = {"MLKEM768": Parameters(3, 10, 4), "MLKEM1024": Parameters(4, 11, 5)}
-PRIVATE_KEYS = {"MLKEM768": MLKEM768PrivateKey, "MLKEM1024": MLKEM1024PrivateKey}
+PRIVATE_KEYS: dict[str, Any] = {"MLKEM768": MLKEM768PrivateKey, "MLKEM1024": MLKEM1024PrivateKey}
 
 ROOTS = [pow(17, 2 * int(f"{i:07b}"[::-1], 2) + 1, Q) for i in range(128)]
 """The i-th pair of an NTT representation is the polynomial modulo X^2 - ROOTS[i] (section 4.3)."""
