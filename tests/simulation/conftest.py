@@ -29,6 +29,7 @@ from mpcd.daemon.sessions import Attempt, Outcome, Sessions, Settings
 from mpcd.errors import MpcdError, PeerGone, PeerMalformed, Refusal
 from mpcd.field import Buffer
 from mpcd.governance.disclosure import DisclosureRules
+from mpcd.governance.policy import Security
 from mpcd.identity import ChannelKey, Request, ResultKey, SigningKey
 from mpcd.identity.request import RequestKind, SignedRequest
 from mpcd.ids import PartyId, Role, RosterHash, SessionId, Step
@@ -369,6 +370,9 @@ class Hospital:
 
     def rules(self) -> DisclosureRules:
         return DisclosureRules()
+
+    def security(self) -> Security:
+        return "malicious"
 
     # ------------------------------------------------------------------------------------------ what it can show
 

@@ -30,7 +30,7 @@ from mpcd.store.store import FILE_NAME, Store, verify_ledger
 
 ANALYST = SigningKey.generate(os.urandom).public
 POLICY = (
-    f'security = "semi-honest"\n[[analyst]]\nname = "Anna"\nkey = "{ANALYST}"\n'
+    f'security = "malicious"\n[[analyst]]\nname = "Anna"\nkey = "{ANALYST}"\n'
     '[[table]]\nname = "t"\npurposes = ["GRU"]\nuses = { x = ["filter"] }\n'
 )
 ROOT = Path(__file__).resolve().parents[3]
@@ -83,7 +83,7 @@ def test_a_good_directory_has_no_findings(home: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ('security = "semi-honest"\n', "", "demands malicious security and this version gives semi-honest"),
+        ('security = "malicious"\n', 'security = "semi-honest"\n', "accepts semi-honest sessions"),
         (POLICY[POLICY.index("[[analyst]]") : POLICY.index("[[table]]")], "", "accepts no analyst"),
         ('purposes = ["GRU"]\n', "", "table `t` allows no purpose"),
         ('["filter"]', "[]", "no column of table `t` has a use"),

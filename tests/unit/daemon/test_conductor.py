@@ -52,7 +52,7 @@ def answers(attempt: Attempt, refusals: tuple[Refusal, ...]) -> list[Answer]:
             nonce=b"n" * 32,
             clock_seconds=0.0,
             plan_sections=agreement.sections(cast("dict[str, object]", PLAN.to_value())),
-            rules=dict((ROUNDS if party == last else DisclosureRules()).to_value()),
+            rules={**(ROUNDS if party == last else DisclosureRules()).to_value(), "security": "malicious"},
             data_versions={"gbsg2": "00"},
         )
         for party in PARTIES
