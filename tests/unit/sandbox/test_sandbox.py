@@ -263,7 +263,7 @@ def test_what_is_prepared_passes_the_daemons_own_check(tmp_path: Path, patients:
     home = tmp_path / "box"
     policy = tmp_path / "policy.toml"
     policy.write_text(
-        'security = "semi-honest"\n[[table]]\nname = "t"\npurposes = ["GRU"]\nuses = { age = ["filter"] }\n'
+        'security = "malicious"\n[[table]]\nname = "t"\npurposes = ["GRU"]\nuses = { age = ["filter"] }\n'
     )
     sockets, _ = layout.socket_paths(Path("/srv/mpcd-never-made"), 4)
     hospitals = [Hospital(i, f"hospital-{i}", 7000 + i, str(a), str(b)) for i, (a, b) in enumerate(sockets)]
