@@ -320,6 +320,86 @@ uint64_t k_matmul_masked_portable(uint64_t *out, const uint64_t *x0, const uint6
     return 0;
 }
 
+/* ------------------------------------------------------------------------------------------- chunks across blocks */
+
+/* One tile: out[j L + k] grows by each product of x (times alpha) and y. */
+#define GRAM(f, limbs, mul, dot, cross, plus)                                                                                      \
+    static void f##_gram_tile(uint64_t *out, const uint64_t *alpha, const struct gram_blocks *g, size_t start, size_t chunks) {     \
+        uint64_t x0[(limbs) * GRAM_TILE], x1[(limbs) * GRAM_TILE], *z = out + (limbs) * g->chunk * g->chunk;                        \
+        for (size_t j = 0; j < g->chunk; j++) {                                                                                     \
+            size_t size = gram_size(g, j, start, chunks), at = (limbs) * (j * g->chunks + start);                                   \
+            if (size == 0) break;                                                                                                   \
+            const uint64_t *a = g->x0 + at, *b = g->x1 + at;                                                                        \
+            if (alpha != NULL) {                                                                                                    \
+                const uint64_t *factors = alpha + (limbs) * start;                                                                  \
+                mul(x0, a, factors, size);                                                                                          \
+                mul(x1, b, factors, size);                                                                                          \
+                a = x0;                                                                                                             \
+                b = x1;                                                                                                             \
+                plus(z + (limbs) * j, dot(g->z0 + at, factors, size, 1));                                                           \
+                plus(z + (limbs) * (g->chunk + j), dot(g->z1 + at, factors, size, 1));                                              \
+            }                                                                                                                       \
+            for (size_t k = 0; k < g->chunk; k++) {                                                                                 \
+                size_t other = (limbs) * (k * g->chunks + start), both = gram_size(g, k, start, size);                              \
+                if (both == 0) break;                                                                                               \
+                if (k != j) plus(out + (limbs) * (g->chunk * j + k), cross(a, b, g->y0 + other, g->y1 + other, both, 1));           \
+            }                                                                                                                       \
+        }                                                                                                                           \
+    }                                                                                                                               \
+    void f##_gram_portable(uint64_t *out, const uint64_t *alpha, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0,        \
+                           const uint64_t *y1, const uint64_t *z0, const uint64_t *z1, size_t count, size_t chunk) {                \
+        struct gram_blocks g = {x0, x1, y0, y1, z0, z1, count, chunk, chunk_count(count, chunk)};                                   \
+        memset(out, 0, (limbs) * chunk * (chunk + 2) * sizeof *out);                                                                \
+        for (size_t start = 0; start < g.chunks; start += GRAM_TILE) f##_gram_tile(out, alpha, &g, start, gram_tile(&g, start));    \
+    }
+
+static inline void p_plus(uint64_t *out, u128 v) { out[0] = p_add1(out[0], p_reduce(v)); }
+static inline void q_plus(uint64_t *out, u128 v) { q_store(out, q_add1(q_load(out), v)); }
+static inline void k_plus(uint64_t *out, uint64_t v) { out[0] ^= v; }
+
+static inline uint64_t k_dot1(const uint64_t *a, const uint64_t *b, size_t count, size_t stride) {
+    u128 total = 0;
+    for (size_t i = 0; i < count; i++) total ^= k_wide(a[i], b[i * stride]);
+    return k_reduce(total);
+}
+
+static inline uint64_t k_cross_dot(const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1, size_t count, size_t stride) {
+    u128 total = 0;
+    for (size_t i = 0; i < count; i++) total ^= k_cross(x0[i], x1[i], y0[i * stride], y1[i * stride]);
+    return k_reduce(total);
+}
+
+GRAM(p, 1, p_mul_portable, p_dot1, p_cross_dot, p_plus)
+GRAM(q, 2, q_mul_portable, q_dot1, q_cross_dot, q_plus)
+GRAM(k, 1, k_mul_portable, k_dot1, k_cross_dot, k_plus)
+
+/* Blocks that have an element of chunk c. */
+static inline size_t fold_blocks(size_t count, size_t chunks, size_t c) { return count / chunks + (c < count % chunks); }
+
+void p_fold_portable(uint64_t *out, const uint64_t *alpha, const uint64_t *weights, const uint64_t *v, size_t count, size_t chunk) {
+    size_t chunks = chunk_count(count, chunk);
+    for (size_t c = 0; c < chunks; c++) {
+        uint64_t total = p_dot1(weights, v + c, fold_blocks(count, chunks, c), chunks);
+        out[c] = alpha == NULL ? total : p_mul1(total, alpha[c]);
+    }
+}
+
+void q_fold_portable(uint64_t *out, const uint64_t *alpha, const uint64_t *weights, const uint64_t *v, size_t count, size_t chunk) {
+    size_t chunks = chunk_count(count, chunk);
+    for (size_t c = 0; c < chunks; c++) {
+        u128 total = q_dot1(weights, v + 2 * c, fold_blocks(count, chunks, c), chunks);
+        q_store(out + 2 * c, alpha == NULL ? total : q_mul1(total, q_load(alpha + 2 * c)));
+    }
+}
+
+void k_fold_portable(uint64_t *out, const uint64_t *alpha, const uint64_t *weights, const uint64_t *v, size_t count, size_t chunk) {
+    size_t chunks = chunk_count(count, chunk);
+    for (size_t c = 0; c < chunks; c++) {
+        uint64_t total = k_dot1(weights, v + c, fold_blocks(count, chunks, c), chunks);
+        out[c] = alpha == NULL ? total : k_mul1(total, alpha[c]);
+    }
+}
+
 /* ------------------------------------------------------------------------------------------- bits */
 
 /* Byte c of a vector of words. */

@@ -12,7 +12,7 @@ canonical, in [0, modulus).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,10 @@ Buffer = bytes | bytearray | memoryview
 """What the wire gives and takes."""
 
 Selection = slice | NDArray[np.intp] | NDArray[np.int64] | Sequence[int]
+
+Pair = tuple[Vector, Vector]
+"""Both components of a sharing that a party holds."""
+CHUNK_MAX: Final = 64
 
 
 class Field(Protocol):
@@ -141,6 +145,26 @@ class Field(Protocol):
         self, x0: Vector, x1: Vector, y0: Vector, y1: Vector, words_k0: Vector, words_k1: Vector
     ) -> tuple[Vector, int]:
         """As `mul_masked` for (n, k) times (k, m) matrices; one pair of masks per element of the result, row-major."""
+
+    def gram(self, x: Pair, y: Pair, chunk: int, alpha: Vector | None = None, z: Pair | None = None) -> Vector:
+        """Sums of products inside the chunks of two shared vectors: chunk c is element c of each of `chunk` blocks.
+
+        A block has ceil(count / chunk) elements; what the last ones lack counts as zero.
+
+        Args:
+            x: the two components of one factor that a party holds.
+            y: those of the other.
+            chunk: L, up to 64.
+            alpha: a coefficient per chunk, or one.
+            z: summed too, when there are coefficients.
+
+        Returns:
+            L (L + 2) elements.  [L j + k]: sum of alpha_c (x0_cj (y0_ck + y1_ck) + x1_cj y0_ck), but zero for j = k; [L L
+            + j]: sum of alpha_c z0_cj; [L L + L + j]: of z1.
+        """
+
+    def fold(self, weights: Vector, v: Vector, out: Vector, alpha: Vector | None = None) -> None:
+        """out_c = alpha_c (1 when None) times the sum of weights_j v_cj, for chunks as in `gram`."""
 
 
 def words_of(a: NDArray[Any]) -> Vector:

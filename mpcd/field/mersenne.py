@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpcd.field._native import ffi, lib
-from mpcd.field.base import Buffer, Selection, Vector, words_of
+from mpcd.field.base import CHUNK_MAX, Buffer, Pair, Selection, Vector, words_of
 
 FRACTION_BITS_MAX: Final = 200
 WORD: Final = 2**64
@@ -297,6 +297,43 @@ class MersenneField:
         out = np.empty(self._shape(rows, columns), dtype=np.uint64)
         vectors = [words_of(v) for v in (x0, x1, y0, y1)]
         return out, self._kernel("matmul_masked")(_out(out), *map(_in, vectors + masks), *sizes)
+
+    # ----------------------------------------------------------------------------------------------- chunks across blocks
+
+    def _chunks(self, count: int, chunk: int) -> int:
+        if not 0 < chunk <= CHUNK_MAX or not count:
+            raise ValueError(f"no chunks of {chunk} in {count} elements")
+        return -(-count // chunk)
+
+    def gram(self, x: Pair, y: Pair, chunk: int, alpha: Vector | None = None, z: Pair | None = None) -> Vector:
+        """See `base.Field`."""
+        if (alpha is None) != (z is None):
+            raise ValueError("coefficients and z come together")
+        count, vectors = self._vectors(*x, *y, *(z or ()))
+        pointers = [_in(v) for v in vectors] + [ffi.NULL] * (6 - len(vectors))
+        if alpha is None:
+            self._chunks(count, chunk)
+            factors: object = ffi.NULL
+        else:
+            factors = _in(words_of(self._coefficients(alpha, self._chunks(count, chunk))))
+        out = self.empty(chunk * (chunk + 2))
+        self._kernel("gram")(_out(out), factors, *pointers, count, chunk)
+        return out
+
+    def _coefficients(self, alpha: Vector, chunks: int) -> Vector:
+        if self.length(alpha) != chunks:
+            raise ValueError(f"{self.length(alpha)} coefficients for {chunks} chunks")
+        return alpha
+
+    def fold(self, weights: Vector, v: Vector, out: Vector, alpha: Vector | None = None) -> None:
+        """See `base.Field`."""
+        count, (v,) = self._vectors(v)
+        chunk = self.length(weights)
+        chunks = self._chunks(count, chunk)
+        if self.length(out) != chunks or not out.flags.c_contiguous:
+            raise ValueError(f"not one result for each of {chunks} chunks")
+        factors = ffi.NULL if alpha is None else _in(words_of(self._coefficients(alpha, chunks)))
+        self._kernel("fold")(_out(out), factors, _in(words_of(weights)), _in(v), count, chunk)
 
     # ----------------------------------------------------------------------------------------------- the wire
 

@@ -79,7 +79,7 @@ def test_matrices(rows: int, inner: int, columns: int) -> None:
     assert K.matmul_masked(x0, x1, y0, y1, k0, k1)[0].tolist() == expected.tolist()
 
 
-@pytest.mark.parametrize("count", [1, 2, 7, 8, 9, 33])
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 8, 9, 33])
 def test_chunks_of_bits(count: int) -> None:
     x0, x1, y0, y1, z0, z1 = vectors(count, 6)
     (alpha,) = vectors(8 * count, 1, 2)
@@ -91,6 +91,19 @@ def test_chunks_of_bits(count: int) -> None:
         K.bits_fold(factors, weights, x0, ours)
         K_REFERENCE.bits_fold(factors, weights, x0, reference)
         assert ours.tolist() == reference.tolist()
+
+
+@pytest.mark.parametrize("byte", [0, 1, 0x80, 0xA5, 0xFF])
+def test_chunks_of_bits_at_the_edges(byte: int) -> None:
+    """One coefficient that is not zero, at every place of a few words."""
+    count = 9
+    patterns = [np.full(8 * count, value, dtype=np.uint8) for value in (byte, byte ^ 0xFF, 0xFF, 0x0F, 0x80, 0x01)]
+    x0, x1, y0, y1, z0, z1 = (pattern.view(np.uint64) for pattern in patterns)
+    for place in (0, 1, 7, 8, 40, 63, 64, 71):
+        alpha = np.zeros(8 * count, dtype=np.uint64)
+        alpha[place] = 2**64 - 2
+        expected = K_REFERENCE.bits_gram(alpha, x0, x1, y0, y1, z0, z1)
+        assert K.bits_gram(alpha, x0, x1, y0, y1, z0, z1).tolist() == expected.tolist()
 
 
 def test_sizes_are_checked() -> None:
