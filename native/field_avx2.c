@@ -160,6 +160,9 @@ void from_planes_avx2(uint64_t *out, const uint64_t *in, size_t count, size_t wi
 
 #define vector __m128i
 #define LANES 2
+#define lanes_of size_t
+
+static inline lanes_of at_most(size_t n) { return n < LANES ? n : LANES; }
 
 static inline vector load_n(const uint64_t *a, size_t n) {
     if (n == 2) return _mm_loadu_si128((const __m128i *)(const void *)a);

@@ -343,9 +343,11 @@ static void p_fold_avx512(uint64_t *out, const uint64_t *alpha, const uint64_t *
 
 #define vector __m512i
 #define LANES 8
+#define lanes_of __mmask8
 
-static inline vector load_n(const uint64_t *a, size_t n) { return _mm512_maskz_loadu_epi64(remaining(n), a); }
-static inline void store_n(uint64_t *out, vector v, size_t n) { _mm512_mask_storeu_epi64(out, remaining(n), v); }
+static inline lanes_of at_most(size_t n) { return remaining(n); }
+static inline vector load_n(const uint64_t *a, lanes_of n) { return _mm512_maskz_loadu_epi64(n, a); }
+static inline void store_n(uint64_t *out, vector v, lanes_of n) { _mm512_mask_storeu_epi64(out, n, v); }
 static inline vector splat(uint64_t word) { return _mm512_set1_epi64((long long)word); }
 static inline vector xor2(vector a, vector b) { return _mm512_xor_si512(a, b); }
 static inline vector xor3(vector a, vector b, vector c) { return _mm512_ternarylogic_epi64(a, b, c, 0x96); }
@@ -386,7 +388,8 @@ static void bits_gram_avx512(uint64_t *out, const uint64_t *alpha, const uint64_
     __m512i sums[10];
     for (size_t j = 0; j < 10; j++) sums[j] = _mm512_setzero_si512();
     for (size_t start = 0; start < words; start += 8) {
-        size_t n = at_most(words - start);
+        size_t here = words - start < 8 ? words - start : 8;
+        lanes_of n = remaining(here);
         uint64_t rows[10][8];
         __m512i a = transpose(load_n(x0 + start, n)), b = transpose(load_n(x1 + start, n));
         __m512i q = transpose(load_n(y0 + start, n)), p = xor2(q, transpose(load_n(y1 + start, n)));
@@ -398,7 +401,7 @@ static void bits_gram_avx512(uint64_t *out, const uint64_t *alpha, const uint64_
         }
         store(rows[8], transpose(load_n(z0 + start, n)));
         store(rows[9], transpose(load_n(z1 + start, n)));
-        for (size_t w = 0; w < n; w++) {
+        for (size_t w = 0; w < here; w++) {
             /* Bit m of byte r of word t: bit 7 - r of byte t of coefficient 7 - m. */
             __m512i matrix = _mm512_gf2p8affine_epi64_epi8(reversed(), swap_bytes(load(alpha + 8 * (start + w))), 0);
             for (size_t j = 0; j < 10; j++) sums[j] = xor2(sums[j], _mm512_gf2p8affine_epi64_epi8(splat(rows[j][w]), matrix, 0));

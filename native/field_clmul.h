@@ -1,7 +1,8 @@
 /* K = GF(2^64) with carry-less multiplication, once for every vector width.  A sibling defines, before it includes this file,
  *
  *   vector, LANES           a register of LANES words, an even number
- *   load_n, store_n         the first n <= LANES words; missing lanes are zero; n is a length, never a secret
+ *   lanes_of, at_most         which lanes: the first n of them, all for n >= LANES; from lengths, never from secrets
+ *   load_n, store_n         these words of an array; the other lanes are zero
  *   splat, xor2, xor3       one word in every lane; exclusive or
  *   left, right             shift every word
  *   clmul_even, clmul_odd   128-bit products of the words with even (odd) numbers, side by side
@@ -14,8 +15,6 @@
 struct products {
     vector even, odd;
 };
-
-static inline size_t at_most(size_t n) { return n < LANES ? n : LANES; }
 
 static inline struct products products_zero(void) {
     struct products s = {splat(0), splat(0)};
@@ -51,14 +50,14 @@ static inline vector multiply(vector a, vector b) {
 static inline u128 products_across(struct products s) {
     uint64_t words[LANES];
     u128 total = 0;
-    store_n(words, xor2(s.even, s.odd), LANES);
+    store_n(words, xor2(s.even, s.odd), at_most(LANES));
     for (size_t i = 0; i < LANES; i += 2) total ^= (u128)words[i + 1] << 64 | words[i];
     return total;
 }
 
 static void k_mul_clmul(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t count) {
     for (size_t i = 0; i < count; i += LANES) {
-        size_t n = at_most(count - i);
+        lanes_of n = at_most(count - i);
         store_n(out + i, multiply(load_n(a + i, n), load_n(b + i, n)), n);
     }
 }
@@ -66,7 +65,7 @@ static void k_mul_clmul(uint64_t *out, const uint64_t *a, const uint64_t *b, siz
 static void k_scale_clmul(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t count) {
     vector factor = splat(b[0]);
     for (size_t i = 0; i < count; i += LANES) {
-        size_t n = at_most(count - i);
+        lanes_of n = at_most(count - i);
         store_n(out + i, multiply(load_n(a + i, n), factor), n);
     }
 }
@@ -74,14 +73,14 @@ static void k_scale_clmul(uint64_t *out, const uint64_t *a, const uint64_t *b, s
 static void k_dot_clmul(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t count) {
     struct products s = products_zero();
     for (size_t i = 0; i < count; i += LANES) {
-        size_t n = at_most(count - i);
+        lanes_of n = at_most(count - i);
         products_add(&s, load_n(a + i, n), load_n(b + i, n));
     }
     out[0] = k_reduce(products_across(s));
 }
 
 /* sum of v[k] w[k stride + c] for n neighbouring c. */
-static inline vector k_combine(const uint64_t *v, const uint64_t *w, size_t inner, size_t stride, size_t n) {
+static inline vector k_combine(const uint64_t *v, const uint64_t *w, size_t inner, size_t stride, lanes_of n) {
     struct products s = products_zero();
     for (size_t k = 0; k < inner; k++) products_add(&s, splat(v[k]), load_n(w + k * stride, n));
     return products_reduce(s);
@@ -94,7 +93,7 @@ static void k_matmul_clmul(uint64_t *out, const uint64_t *a, const uint64_t *b, 
             continue;
         }
         for (size_t j = 0; j < columns; j += LANES) {
-            size_t n = at_most(columns - j);
+            lanes_of n = at_most(columns - j);
             store_n(out + i * columns + j, k_combine(a + i * inner, b + j, inner, columns, n), n);
         }
     }
@@ -103,7 +102,7 @@ static void k_matmul_clmul(uint64_t *out, const uint64_t *a, const uint64_t *b, 
 static uint64_t k_mul_masked_clmul(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1,
                                    const uint64_t *k0, const uint64_t *k1, size_t count) {
     for (size_t i = 0; i < count; i += LANES) {
-        size_t n = at_most(count - i);
+        lanes_of n = at_most(count - i);
         struct products s = products_zero();
         products_cross(&s, load_n(x0 + i, n), load_n(x1 + i, n), load_n(y0 + i, n), load_n(y1 + i, n));
         store_n(out + i, xor3(products_reduce(s), load_n(k0 + i, n), load_n(k1 + i, n)), n);
@@ -114,7 +113,7 @@ static uint64_t k_mul_masked_clmul(uint64_t *out, const uint64_t *x0, const uint
 static inline u128 k_cross_clmul(const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1, size_t count) {
     struct products s = products_zero();
     for (size_t i = 0; i < count; i += LANES) {
-        size_t n = at_most(count - i);
+        lanes_of n = at_most(count - i);
         products_cross(&s, load_n(x0 + i, n), load_n(x1 + i, n), load_n(y0 + i, n), load_n(y1 + i, n));
     }
     return products_across(s);
@@ -135,7 +134,8 @@ static uint64_t k_matmul_masked_clmul(uint64_t *out, const uint64_t *x0, const u
     for (size_t i = 0; i < rows; i++) {
         const uint64_t *a = x0 + i * inner, *b = x1 + i * inner;
         for (size_t j = 0; j < columns; j += LANES) {
-            size_t n = at_most(columns - j), at = i * columns + j;
+            lanes_of n = at_most(columns - j);
+            size_t at = i * columns + j;
             struct products s = products_zero();
             for (size_t k = 0; k < inner; k++) {
                 vector y = load_n(y0 + k * columns + j, n);
@@ -182,7 +182,7 @@ static void k_gram_clmul(uint64_t *out, const uint64_t *alpha, const uint64_t *x
 static void k_fold_clmul(uint64_t *out, const uint64_t *alpha, const uint64_t *weights, const uint64_t *v, size_t count, size_t chunk) {
     size_t chunks = chunk_count(count, chunk), whole = count / chunks, last = count % chunks; /* full blocks, then one of `last` */
     for (size_t c = 0; c < chunks; c += LANES) {
-        size_t n = at_most(chunks - c);
+        lanes_of n = at_most(chunks - c);
         struct products s = products_zero();
         for (size_t j = 0; j < whole; j++) products_add(&s, splat(weights[j]), load_n(v + j * chunks + c, n));
         if (c < last) products_add(&s, splat(weights[whole]), load_n(v + whole * chunks + c, at_most(last - c)));

@@ -46,6 +46,11 @@ static void poison(void) {
     SECRET(sink = field_##f##_dot_masked(out, MASKED, 1, COUNT));                                     \
     SECRET(sink = field_##f##_dot_masked(out, MASKED, COUNT / 7, 7));                                 \
     SECRET(sink = field_##f##_matmul_masked(out, MASKED, SIDE, SIDE, SIDE));                          \
+    SECRET(field_##f##_gram(out, NULL, in[0], in[1], in[2], in[3], NULL, NULL, COUNT, 4));            \
+    SECRET(field_##f##_gram(out, in[0] + 3, MASKED, COUNT, 13));                                      \
+    SECRET(field_##f##_fold(out, NULL, in[0], in[1], COUNT, 4));                                      \
+    SECRET(field_##f##_fold(out, in[2], in[0], in[1], COUNT, 13))
+#define CONVERSIONS(f)                                                                                \
     SECRET(field_##f##_from_int64(out, (const int64_t *)in[0], COUNT));                               \
     SECRET(sink = field_##f##_to_int64((int64_t *)out, in[0], COUNT));                                \
     SECRET(sink = field_##f##_from_float64(out, (const double *)in[0], COUNT, 20));                   \
@@ -72,6 +77,12 @@ int main(int argc, char **argv) {
     }
     PRIME(p);
     PRIME(q);
+    PRIME(k);
+    CONVERSIONS(p);
+    CONVERSIONS(q);
+    SECRET(field_bits_gram_k(out, in[0], in[1] + 1, in[2], in[3], in[4], in[5], in[1] + 60, COUNT / 8));
+    SECRET(field_bits_fold_k(out, NULL, in[0], in[1], COUNT / 8));
+    SECRET(field_bits_fold_k(out, in[2], in[0], in[1], COUNT / 8));
     SECRET(field_bits_xor(out, in[0], in[1], COUNT));
     SECRET(field_bits_and(out, in[0], in[1], COUNT));
     SECRET(field_bits_not(out, in[0], COUNT));

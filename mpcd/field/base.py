@@ -159,8 +159,8 @@ class Field(Protocol):
             z: summed too, when there are coefficients.
 
         Returns:
-            L (L + 2) elements.  [L j + k]: sum of alpha_c (x0_cj (y0_ck + y1_ck) + x1_cj y0_ck), but zero for j = k; [L L
-            + j]: sum of alpha_c z0_cj; [L L + L + j]: of z1.
+            L (L + 2) elements.  At L j + k: sum of alpha_c (x0_cj (y0_ck + y1_ck) + x1_cj y0_ck), but zero for j = k;
+            then L sums of alpha_c z0_cj, and L of z1.
         """
 
     def fold(self, weights: Vector, v: Vector, out: Vector, alpha: Vector | None = None) -> None:

@@ -298,7 +298,7 @@ class MersenneField:
         vectors = [words_of(v) for v in (x0, x1, y0, y1)]
         return out, self._kernel("matmul_masked")(_out(out), *map(_in, vectors + masks), *sizes)
 
-    # ----------------------------------------------------------------------------------------------- chunks across blocks
+    # ----------------------------------------------------------------------------------------------- chunks
 
     def _chunks(self, count: int, chunk: int) -> int:
         if not 0 < chunk <= CHUNK_MAX or not count:

@@ -235,7 +235,7 @@ class ReferenceField:
         product = self.from_ints(a + b + m for a, b, m in zip(left, right, mask, strict=True))
         return product.reshape(self._shape(rows, columns)), rejected
 
-    # ----------------------------------------------------------------------------------------------- chunks across blocks
+    # ----------------------------------------------------------------------------------------------- chunks
 
     def _blocks(self, v: Vector, chunk: int) -> list[Vector]:
         """Padded with zeros."""
