@@ -27,7 +27,7 @@ CLOCK_SKEW_SECONDS_MAX: Final = 60.0
 VECTOR_ELEMENTS_MAX: Final = 2**24
 VERIFY_PRODUCTS_MAX: Final = 2**21
 """Field products after which a batch is proved without waiting for an opening."""
-VERIFY_AND_WORDS_MAX: Final = 2**20
+VERIFY_AND_WORDS_MAX: Final = 2**18
 """64-bit words of ANDs after which a batch is proved without waiting for an opening."""
 STEPS_PER_SESSION_MAX: Final = 2**20
 STEP_BYTES_MAX: Final = 255

@@ -16,9 +16,6 @@ uint64_t field_p_mul_masked(uint64_t *out, const uint64_t *x0, const uint64_t *x
     const uint64_t *k0, const uint64_t *k1, size_t count);
 uint64_t field_p_dot_masked(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1,
     const uint64_t *k0, const uint64_t *k1, size_t groups, size_t length);
-void field_p_gram(uint64_t *out, const uint64_t *alpha, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0,
-    const uint64_t *y1, const uint64_t *z0, const uint64_t *z1, size_t count, size_t chunk);
-void field_p_fold(uint64_t *out, const uint64_t *alpha, const uint64_t *weights, const uint64_t *v, size_t count, size_t chunk);
 uint64_t field_p_matmul_masked(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1,
     const uint64_t *k0, const uint64_t *k1, size_t rows, size_t inner, size_t columns);
 void field_p_from_int64(uint64_t *out, const int64_t *in, size_t count);
@@ -40,9 +37,6 @@ uint64_t field_q_mul_masked(uint64_t *out, const uint64_t *x0, const uint64_t *x
     const uint64_t *k0, const uint64_t *k1, size_t count);
 uint64_t field_q_dot_masked(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1,
     const uint64_t *k0, const uint64_t *k1, size_t groups, size_t length);
-void field_q_gram(uint64_t *out, const uint64_t *alpha, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0,
-    const uint64_t *y1, const uint64_t *z0, const uint64_t *z1, size_t count, size_t chunk);
-void field_q_fold(uint64_t *out, const uint64_t *alpha, const uint64_t *weights, const uint64_t *v, size_t count, size_t chunk);
 uint64_t field_q_matmul_masked(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1,
     const uint64_t *k0, const uint64_t *k1, size_t rows, size_t inner, size_t columns);
 void field_q_from_int64(uint64_t *out, const int64_t *in, size_t count);
@@ -64,11 +58,13 @@ uint64_t field_k_mul_masked(uint64_t *out, const uint64_t *x0, const uint64_t *x
     const uint64_t *k0, const uint64_t *k1, size_t count);
 uint64_t field_k_dot_masked(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1,
     const uint64_t *k0, const uint64_t *k1, size_t groups, size_t length);
-void field_k_gram(uint64_t *out, const uint64_t *alpha, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0,
-    const uint64_t *y1, const uint64_t *z0, const uint64_t *z1, size_t count, size_t chunk);
-void field_k_fold(uint64_t *out, const uint64_t *alpha, const uint64_t *weights, const uint64_t *v, size_t count, size_t chunk);
 uint64_t field_k_matmul_masked(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1,
     const uint64_t *k0, const uint64_t *k1, size_t rows, size_t inner, size_t columns);
+void field_p_gram4(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1, size_t chunks);
+void field_p_first4(uint64_t *out, const uint64_t *alpha, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0,
+    const uint64_t *y1, const uint64_t *z0, const uint64_t *z1, size_t count);
+void field_p_fold4(uint64_t *out, const uint64_t *alpha, const uint64_t *weights, const uint64_t *a, size_t count);
+void field_k_gram4(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1, size_t chunks);
 void field_bits_gram_k(uint64_t *out, const uint64_t *alpha, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0,
     const uint64_t *y1, const uint64_t *z0, const uint64_t *z1, size_t words);
 void field_bits_fold_k(uint64_t *out, const uint64_t *alpha, const uint64_t *weights, const uint64_t *a, size_t words);

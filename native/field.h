@@ -33,12 +33,10 @@ typedef uint64_t field_masked_groups(uint64_t *out, const uint64_t *x0, const ui
                                      const uint64_t *k0, const uint64_t *k1, size_t groups, size_t length);
 typedef uint64_t field_masked_product(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1,
                                       const uint64_t *k0, const uint64_t *k1, size_t rows, size_t inner, size_t columns);
+typedef void field_gram4(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1, size_t chunks);
 typedef void field_bits_gram(uint64_t *out, const uint64_t *alpha, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0,
                              const uint64_t *y1, const uint64_t *z0, const uint64_t *z1, size_t words);
 typedef void field_bits_fold(uint64_t *out, const uint64_t *alpha, const uint64_t *weights, const uint64_t *a, size_t words);
-typedef void field_gram(uint64_t *out, const uint64_t *alpha, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0,
-                        const uint64_t *y1, const uint64_t *z0, const uint64_t *z1, size_t count, size_t chunk);
-typedef void field_fold(uint64_t *out, const uint64_t *alpha, const uint64_t *weights, const uint64_t *v, size_t count, size_t chunk);
 typedef void field_transpose(uint64_t *out, const uint64_t *in, size_t count, size_t width);
 
 /* The kernels of one field; in K, - is + and no mask is ever replaced. */
@@ -54,23 +52,22 @@ struct field_prime_kernels {
     field_masked *mul_masked;       /* z = x0 (y0 + y1) + x1 y0 + F(k0) - F(k1); returns how many masks were replaced */
     field_masked_groups *dot_masked; /* the same, summed over each group of `length`, one pair of masks per group */
     field_masked_product *matmul_masked; /* the same for matrices, one pair of masks per output element */
-    /* Chunk c of L = `chunk` elements of a vector: element c of each of L blocks of ceil(count / L), the last ones short or empty: what
-     * they lack counts as zero.  0 < chunk <= FIELD_CHUNK_MAX, 0 < count.
-     *   gram: out[L j + k] = sum of alpha[c] (x0_cj (y0_ck + y1_ck) + x1_cj y0_ck), zero for j = k; out[L L + j] = sum of alpha[c] z0_cj,
-     *     out[L L + L + j] of z1; alpha, z0 and z1 are all NULL for coefficients of one, and there is no z
-     *   fold: out[c] = alpha[c] * sum of weights[j] v_cj; without alpha when that is NULL */
-    field_gram *gram;
-    field_fold *fold;
+    /* Vectors of 4 * chunks elements, chunk c is element c of each quarter; out[0..5]: sum of x0_cj (y0_ck + y1_ck) + x1_cj y0_ck over
+     * all c and j - k = -3, -2, -1, 1, 2, 3.  Not for F_q (NULL). */
+    field_gram4 *gram4;
+    /* The same chunks with the last quarters maybe short: `count` elements, (count + 3) / 4 chunks, a coefficient alpha[c] each; for F_p
+     * alone (else NULL).  out[24]: [4 j + k], j != k, sum of alpha[c] (x0_cj (y0_ck + y1_ck) + x1_cj y0_ck), [16 + j] of alpha[c] z0_cj,
+     * [20 + j] of z1.  fold4: out[c] = alpha[c] * sum over j of weights[j] a_cj, without alpha when that is NULL. */
+    field_bits_gram *first4;
+    field_bits_fold *fold4;
 };
-
-#define FIELD_CHUNK_MAX 64
 
 /* All kernels of one instruction set. */
 struct field_kernels {
     const char *name;
     struct field_prime_kernels p, q, k;
     /* Chunk c is byte c of the vectors, c < 8 * words, with a coefficient alpha[c] in K.  Added (XOR) to out[80]:
-     *   out[8 j + k] = sum of alpha[c] (x0_cj & (y0_ck ^ y1_ck) ^ x1_cj & y0_ck), out[64 + j] = sum of alpha[c] z0_cj, out[72 + j] of z1. */
+     *   out[8 j + k], j != k = sum of alpha[c] (x0_cj & (y0_ck ^ y1_ck) ^ x1_cj & y0_ck), out[64 + j] = sum of alpha[c] z0_cj, out[72 + j] of z1. */
     field_bits_gram *bits_gram;
     field_bits_fold *bits_fold;     /* out[c] = alpha[c] * sum of weights[j] over the bits j of byte c; without alpha when that is NULL */
     field_binary *bits_xor, *bits_and;
@@ -114,8 +111,9 @@ field_checking field_k_is_canonical;
 field_masked field_k_mul_masked;
 field_masked_groups field_k_dot_masked;
 field_masked_product field_k_matmul_masked;
-field_gram field_p_gram, field_q_gram, field_k_gram;
-field_fold field_p_fold, field_q_fold, field_k_fold;
+field_gram4 field_p_gram4, field_k_gram4;
+field_bits_gram field_p_first4;
+field_bits_fold field_p_fold4;
 field_bits_gram field_bits_gram_k;
 field_bits_fold field_bits_fold_k;
 field_transpose field_to_planes, field_from_planes;

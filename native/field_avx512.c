@@ -1,4 +1,4 @@
-/* AVX-512 siblings (F, DQ, VL, BW, VBMI, IFMA, GFNI, VPCLMULQDQ: all or none, as in every processor since 2019).  See field.h.
+/* AVX-512 siblings (F, DQ, VL, IFMA).  See field.h.
  *
  * F_p products on eight lanes.  Operands are split at 52 bits, a = a0 + 2^52 a1; IFMA multiplies the low 52 bits of its lanes and
  * adds the low or high half of the product.  A sum of products is kept as three lanes
@@ -273,10 +273,10 @@ static uint64_t p_matmul_masked_avx512(uint64_t *out, const uint64_t *x0, const 
     return (uint64_t)_mm512_reduce_add_epi64(rejected);
 }
 
-/* ------------------------------------------------------------------------------------------- chunks across blocks */
+/* One diagonal after the other over a tile of chunks that stays in the first cache. */
+#define TILE 256
 
-/* Unreduced sum of x0 (y0 + y1) + x1 y0 over at most 8 BLOCK elements. */
-static inline u128 cross(const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1, size_t count) {
+static inline u128 cross_tile(const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1, size_t count) {
     struct lanes s = lanes_zero(), t = lanes_zero();
     for (size_t i = 0; i < count; i += 8) {
         __mmask8 valid = remaining(count - i);
@@ -288,136 +288,64 @@ static inline u128 cross(const uint64_t *x0, const uint64_t *x1, const uint64_t 
     return across(lanes_fold(&s)) + across(lanes_fold(&t));
 }
 
-static inline void p_plus(uint64_t *out, u128 v) { out[0] = p_add1(out[0], p_reduce(v)); }
-
-static void p_gram_tile(uint64_t *out, const uint64_t *alpha, const struct gram_blocks *g, size_t start, size_t chunks) {
-    uint64_t x0[GRAM_TILE], x1[GRAM_TILE], *z = out + g->chunk * g->chunk;
-    for (size_t j = 0; j < g->chunk; j++) {
-        size_t size = gram_size(g, j, start, chunks), at = j * g->chunks + start;
-        if (size == 0) break;
-        const uint64_t *a = g->x0 + at, *b = g->x1 + at;
-        if (alpha != NULL) {
-            p_mul_avx512(x0, a, alpha + start, size);
-            p_mul_avx512(x1, b, alpha + start, size);
-            a = x0;
-            b = x1;
-            p_plus(z + j, dot(g->z0 + at, alpha + start, size));
-            p_plus(z + g->chunk + j, dot(g->z1 + at, alpha + start, size));
+static void p_gram4_avx512(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1, size_t chunks) {
+    u128 total[7] = {0, 0, 0, 0, 0, 0, 0};
+    for (size_t c = 0; c < chunks; c += TILE) {
+        size_t count = chunks - c < TILE ? chunks - c : TILE;
+        for (size_t j = 0; j < 4; j++) {
+            for (size_t k = 0; k < 4; k++) {
+                size_t left = j * chunks + c, right = k * chunks + c;
+                if (j != k) total[3 + j - k] += cross_tile(x0 + left, x1 + left, y0 + right, y1 + right, count);
+            }
         }
-        for (size_t k = 0; k < g->chunk; k++) {
-            size_t other = k * g->chunks + start, both = gram_size(g, k, start, size);
-            if (both == 0) break;
-            if (k != j) p_plus(out + g->chunk * j + k, cross(a, b, g->y0 + other, g->y1 + other, both));
-        }
+        for (size_t s = 0; s < 7; s++) total[s] = p_fold(total[s]);
     }
+    for (size_t s = 0; s < 6; s++) out[s] = p_reduce(total[s < 3 ? s : s + 1]);
 }
 
-static void p_gram_avx512(uint64_t *out, const uint64_t *alpha, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0,
-                          const uint64_t *y1, const uint64_t *z0, const uint64_t *z1, size_t count, size_t chunk) {
-    struct gram_blocks g = {x0, x1, y0, y1, z0, z1, count, chunk, chunk_count(count, chunk)};
-    for (size_t i = 0; i < chunk * (chunk + 2); i++) out[i] = 0;
-    for (size_t start = 0; start < g.chunks; start += GRAM_TILE) p_gram_tile(out, alpha, &g, start, gram_tile(&g, start));
+/* Elements of quarter j among `size` chunks from c. */
+static inline size_t inside(size_t j, size_t c, size_t size, size_t chunks, size_t count) {
+    size_t at = j * chunks + c;
+    return at >= count ? 0 : count - at < size ? count - at : size;
 }
 
-static void p_fold_avx512(uint64_t *out, const uint64_t *alpha, const uint64_t *weights, const uint64_t *v, size_t count, size_t chunk) {
-    size_t chunks = chunk_count(count, chunk), whole = count / chunks, last = count % chunks; /* full blocks, then one of `last` */
+static void p_first4_avx512(uint64_t *out, const uint64_t *alpha, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0,
+                            const uint64_t *y1, const uint64_t *z0, const uint64_t *z1, size_t count) {
+    u128 total[24] = {0};
+    size_t chunks = (count + 3) / 4;
+    for (size_t c = 0; c < chunks; c += TILE) {
+        size_t size = chunks - c < TILE ? chunks - c : TILE;
+        for (size_t j = 0; j < 4; j++) {
+            uint64_t a[TILE], b[TILE];
+            size_t left = inside(j, c, size, chunks, count), at = j * chunks + c;
+            if (left == 0) continue;
+            p_mul_avx512(a, alpha + c, x0 + at, left);
+            p_mul_avx512(b, alpha + c, x1 + at, left);
+            for (size_t k = 0; k < 4; k++) {
+                size_t right = inside(k, c, size, chunks, count), from = k * chunks + c;
+                if (j != k && right != 0) total[4 * j + k] += cross_tile(a, b, y0 + from, y1 + from, left < right ? left : right);
+            }
+            total[16 + j] += dot(alpha + c, z0 + at, left);
+            total[20 + j] += dot(alpha + c, z1 + at, left);
+        }
+        for (size_t s = 0; s < 24; s++) total[s] = p_fold(total[s]);
+    }
+    for (size_t s = 0; s < 24; s++) out[s] = p_reduce(total[s]);
+}
+
+static void p_fold4_avx512(uint64_t *out, const uint64_t *alpha, const uint64_t *weights, const uint64_t *a, size_t count) {
+    size_t chunks = (count + 3) / 4;
     for (size_t c = 0; c < chunks; c += 8) {
         __mmask8 valid = remaining(chunks - c);
         struct lanes s = lanes_zero();
-        for (size_t j = 0; j < whole; j++) {
-            __m512i w = _mm512_set1_epi64((long long)weights[j]), x = _mm512_maskz_loadu_epi64(valid, v + j * chunks + c);
-            lanes_add(&s, x, upper(x), w, upper(w));
+        for (size_t j = 0; j < 4; j++) {
+            size_t here = inside(j, c, 8, chunks, count), at = here == 0 ? 0 : j * chunks + c;
+            __m512i v = _mm512_maskz_loadu_epi64(remaining(here) & valid, a + at), w = _mm512_set1_epi64((long long)weights[j]);
+            lanes_add(&s, v, upper(v), w, upper(w));
         }
-        if (c < last) {
-            __m512i w = _mm512_set1_epi64((long long)weights[whole]);
-            __m512i x = _mm512_maskz_loadu_epi64(remaining(last - c), v + whole * chunks + c);
-            lanes_add(&s, x, upper(x), w, upper(w));
-        }
-        __m512i total = once(fold(lanes_fold(&s)));
-        if (alpha != NULL) total = mul8(total, _mm512_maskz_loadu_epi64(valid, alpha + c));
-        _mm512_mask_storeu_epi64(out + c, valid, total);
-    }
-}
-
-/* ------------------------------------------------------------------------------------------- K */
-
-#define vector __m512i
-#define LANES 8
-#define lanes_of __mmask8
-
-static inline lanes_of at_most(size_t n) { return remaining(n); }
-static inline vector load_n(const uint64_t *a, lanes_of n) { return _mm512_maskz_loadu_epi64(n, a); }
-static inline void store_n(uint64_t *out, vector v, lanes_of n) { _mm512_mask_storeu_epi64(out, n, v); }
-static inline vector splat(uint64_t word) { return _mm512_set1_epi64((long long)word); }
-static inline vector xor2(vector a, vector b) { return _mm512_xor_si512(a, b); }
-static inline vector xor3(vector a, vector b, vector c) { return _mm512_ternarylogic_epi64(a, b, c, 0x96); }
-static inline vector left(vector v, unsigned by) { return _mm512_slli_epi64(v, by); }
-static inline vector right(vector v, unsigned by) { return _mm512_srli_epi64(v, by); }
-static inline vector clmul_even(vector a, vector b) { return _mm512_clmulepi64_epi128(a, b, 0x00); }
-static inline vector clmul_odd(vector a, vector b) { return _mm512_clmulepi64_epi128(a, b, 0x11); }
-static inline vector words_low(vector even, vector odd) { return _mm512_unpacklo_epi64(even, odd); }
-static inline vector words_high(vector even, vector odd) { return _mm512_unpackhi_epi64(even, odd); }
-
-#include "field_clmul.h"
-
-/* ------------------------------------------------------------------------------------------- chunks of bits
- *
- * GF2P8AFFINEQB takes, in each lane of 64 bits, an 8 by 8 bit matrix A and eight bytes x: bit k of byte i of the result is the parity of
- * byte 7 - k of A and byte i of x, 512 ANDs a lane.  With x the identity it transposes A (in reverse). */
-
-/* Byte i is 1 << i, or 1 << (7 - i). */
-static inline __m512i identity(void) { return splat(UINT64_C(0x8040201008040201)); }
-static inline __m512i reversed(void) { return splat(UINT64_C(0x0102040810204080)); }
-
-/* Bit k of byte i of every word: bit i of byte 7 - k. */
-static inline __m512i transpose(__m512i v) { return _mm512_gf2p8affine_epi64_epi8(identity(), v, 0); }
-
-/* Byte c of word t: byte t of word c. */
-static inline __m512i swap_bytes(__m512i v) {
-    static const uint64_t first = UINT64_C(0x3830282018100800), step = UINT64_C(0x0101010101010101);
-    __m512i index = _mm512_set_epi64((long long)(first + 7 * step), (long long)(first + 6 * step), (long long)(first + 5 * step),
-                                     (long long)(first + 4 * step), (long long)(first + 3 * step), (long long)(first + 2 * step),
-                                     (long long)(first + step), (long long)first);
-    return _mm512_permutexvar_epi8(index, v);
-}
-
-/* Eight words, 64 chunks, at a time: the bits of the eight chunks of a word that go to sum [j, k] are byte k of rows[j], the last chunk
- * first; one affine per j and word adds the 8 coefficients to all 8 sums. */
-static void bits_gram_avx512(uint64_t *out, const uint64_t *alpha, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0,
-                             const uint64_t *y1, const uint64_t *z0, const uint64_t *z1, size_t words) {
-    __m512i sums[10];
-    for (size_t j = 0; j < 10; j++) sums[j] = _mm512_setzero_si512();
-    for (size_t start = 0; start < words; start += 8) {
-        size_t here = words - start < 8 ? words - start : 8;
-        lanes_of n = remaining(here);
-        uint64_t rows[10][8];
-        __m512i a = transpose(load_n(x0 + start, n)), b = transpose(load_n(x1 + start, n));
-        __m512i q = transpose(load_n(y0 + start, n)), p = xor2(q, transpose(load_n(y1 + start, n)));
-        __m512i place = _mm512_set4_epi32(0x08080808, 0x08080808, 0, 0), next = _mm512_set1_epi8(1);
-        for (size_t j = 0; j < 8; j++) {
-            __m512i own = _mm512_and_si512(_mm512_shuffle_epi8(a, place), p), other = _mm512_and_si512(_mm512_shuffle_epi8(b, place), q);
-            store(rows[j], xor2(own, other));
-            place = _mm512_add_epi8(place, next);
-        }
-        store(rows[8], transpose(load_n(z0 + start, n)));
-        store(rows[9], transpose(load_n(z1 + start, n)));
-        for (size_t w = 0; w < here; w++) {
-            /* Bit m of byte r of word t: bit 7 - r of byte t of coefficient 7 - m. */
-            __m512i matrix = _mm512_gf2p8affine_epi64_epi8(reversed(), swap_bytes(load(alpha + 8 * (start + w))), 0);
-            for (size_t j = 0; j < 10; j++) sums[j] = xor2(sums[j], _mm512_gf2p8affine_epi64_epi8(splat(rows[j][w]), matrix, 0));
-        }
-    }
-    for (size_t j = 0; j < 10; j++) store(out + 8 * j, xor2(load(out + 8 * j), swap_bytes(sums[j])));
-}
-
-static void bits_fold_avx512(uint64_t *out, const uint64_t *alpha, const uint64_t *weights, const uint64_t *a, size_t words) {
-    uint64_t backwards[8];
-    for (size_t j = 0; j < 8; j++) backwards[j] = weights[7 - j];
-    /* Bit m of byte r of word t: bit 7 - r of byte t of weight m. */
-    __m512i matrix = _mm512_gf2p8affine_epi64_epi8(reversed(), swap_bytes(load(backwards)), 0);
-    for (size_t w = 0; w < words; w++) {
-        __m512i folded = swap_bytes(_mm512_gf2p8affine_epi64_epi8(splat(a[w]), matrix, 0));
-        store(out + 8 * w, alpha == NULL ? folded : multiply(folded, load(alpha + 8 * w)));
+        __m512i folded = once(fold(lanes_fold(&s)));
+        if (alpha != NULL) folded = mul8(folded, _mm512_maskz_loadu_epi64(valid, alpha + c));
+        _mm512_mask_storeu_epi64(out + c, valid, folded);
     }
 }
 
@@ -427,10 +355,16 @@ const struct field_kernels field_avx512 = {
         .add = p_add_portable, .sub = p_sub_portable, .mul = p_mul_avx512, .neg = p_neg_portable, .scale = p_scale_avx512,
         .sum = p_sum_avx512, .dot = p_dot_avx512, .matmul = p_matmul_avx512, .sample = p_sample_portable,
         .is_canonical = p_is_canonical_portable, .mul_masked = p_mul_masked_avx512, .dot_masked = p_dot_masked_avx512,
-        .matmul_masked = p_matmul_masked_avx512, .gram = p_gram_avx512, .fold = p_fold_avx512,
+        .matmul_masked = p_matmul_masked_avx512, .gram4 = p_gram4_avx512,
+        .first4 = p_first4_avx512, .fold4 = p_fold4_avx512,
     },
     .q = FIELD_Q_PORTABLE,
-    .k = FIELD_K_CLMUL,
+    .k = {
+        .add = bits_xor_portable, .sub = bits_xor_portable, .mul = k_mul_avx512, .neg = k_neg_portable, .scale = k_scale_avx512,
+        .sum = k_sum_portable, .dot = k_dot_avx512, .matmul = k_matmul_avx512, .sample = k_sample_portable,
+        .is_canonical = k_is_canonical_portable, .mul_masked = k_mul_masked_avx512, .dot_masked = k_dot_masked_avx512,
+        .matmul_masked = k_matmul_masked_avx512, .gram4 = k_gram4_avx512,
+    },
     .bits_gram = bits_gram_avx512, .bits_fold = bits_fold_avx512,
     .bits_xor = bits_xor_portable, .bits_and = bits_and_portable, .bits_not = bits_not_portable,
     .bits_and_masked = bits_and_masked_portable, .to_planes = to_planes_avx2, .from_planes = from_planes_avx2,

@@ -14,9 +14,8 @@ static void runnable(const struct field_kernels *tables[TABLES_MAX + 1]) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512ifma") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vbmi") &&
-        __builtin_cpu_supports("gfni") && __builtin_cpu_supports("vpclmulqdq") && __builtin_cpu_supports("avx2") &&
-        __builtin_cpu_supports("pclmul")) {
+        __builtin_cpu_supports("avx512ifma") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("vpclmulqdq") &&
+        __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("avx2")) {
         tables[count++] = &field_avx512;
     }
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("pclmul")) tables[count++] = &field_avx2;
@@ -85,15 +84,6 @@ int field_force(const char *name) {
     }
 #define TRANSPOSE(name, kernel)                                                                                          \
     void name(uint64_t *out, const uint64_t *in, size_t count, size_t width) { kernels()->kernel(out, in, count, width); }
-#define GRAM(name, kernel)                                                                                               \
-    void name(uint64_t *out, const uint64_t *alpha, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0,          \
-              const uint64_t *y1, const uint64_t *z0, const uint64_t *z1, size_t count, size_t chunk) {                  \
-        kernels()->kernel(out, alpha, x0, x1, y0, y1, z0, z1, count, chunk);                                             \
-    }
-#define FOLD(name, kernel)                                                                                               \
-    void name(uint64_t *out, const uint64_t *alpha, const uint64_t *weights, const uint64_t *v, size_t count, size_t chunk) { \
-        kernels()->kernel(out, alpha, weights, v, count, chunk);                                                         \
-    }
 #define PRIME(f)                                        \
     BINARY(field_##f##_add, f.add)                      \
     BINARY(field_##f##_sub, f.sub)                      \
@@ -107,13 +97,28 @@ int field_force(const char *name) {
     CHECKING(field_##f##_is_canonical, f.is_canonical)  \
     MASKED(field_##f##_mul_masked, f.mul_masked)        \
     MASKED_GROUPS(field_##f##_dot_masked, f.dot_masked) \
-    MASKED_PRODUCT(field_##f##_matmul_masked, f.matmul_masked) \
-    GRAM(field_##f##_gram, f.gram)                      \
-    FOLD(field_##f##_fold, f.fold)
+    MASKED_PRODUCT(field_##f##_matmul_masked, f.matmul_masked)
 
 PRIME(p)
 PRIME(q)
 PRIME(k)
+
+void field_p_gram4(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1, size_t chunks) {
+    kernels()->p.gram4(out, x0, x1, y0, y1, chunks);
+}
+
+void field_p_first4(uint64_t *out, const uint64_t *alpha, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1,
+                    const uint64_t *z0, const uint64_t *z1, size_t count) {
+    kernels()->p.first4(out, alpha, x0, x1, y0, y1, z0, z1, count);
+}
+
+void field_p_fold4(uint64_t *out, const uint64_t *alpha, const uint64_t *weights, const uint64_t *a, size_t count) {
+    kernels()->p.fold4(out, alpha, weights, a, count);
+}
+
+void field_k_gram4(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1, size_t chunks) {
+    kernels()->k.gram4(out, x0, x1, y0, y1, chunks);
+}
 
 void field_bits_gram_k(uint64_t *out, const uint64_t *alpha, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0,
                        const uint64_t *y1, const uint64_t *z0, const uint64_t *z1, size_t words) {

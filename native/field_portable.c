@@ -134,6 +134,54 @@ uint64_t p_matmul_masked_portable(uint64_t *out, const uint64_t *x0, const uint6
     return rejected;
 }
 
+void p_gram4_portable(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1, size_t chunks) {
+    u128 total[7] = {0, 0, 0, 0, 0, 0, 0};
+    for (size_t c = 0; c < chunks; c++) {
+        for (size_t j = 0; j < 4; j++) {
+            for (size_t k = 0; k < 4; k++) {
+                size_t left = j * chunks + c, right = k * chunks + c;
+                if (j != k) total[3 + j - k] += p_cross(x0[left], x1[left], y0[right], y1[right]);
+            }
+        }
+        for (size_t s = 0; s < 7; s++) total[s] = p_fold(total[s]); /* at most three products were added */
+    }
+    for (size_t s = 0; s < 6; s++) out[s] = p_reduce(total[s < 3 ? s : s + 1]);
+}
+
+/* Element c of quarter j, zero beyond the end. */
+static inline uint64_t quarter(const uint64_t *v, size_t j, size_t c, size_t chunks, size_t count) {
+    size_t at = j * chunks + c;
+    return at < count ? v[at] : 0;
+}
+
+void p_first4_portable(uint64_t *out, const uint64_t *alpha, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1,
+                       const uint64_t *z0, const uint64_t *z1, size_t count) {
+    u128 total[24] = {0};
+    size_t chunks = (count + 3) / 4;
+    for (size_t c = 0; c < chunks; c++) {
+        for (size_t j = 0; j < 4; j++) {
+            uint64_t a = p_mul1(alpha[c], quarter(x0, j, c, chunks, count)), b = p_mul1(alpha[c], quarter(x1, j, c, chunks, count));
+            for (size_t k = 0; k < 4; k++) {
+                if (j != k) total[4 * j + k] += p_cross(a, b, quarter(y0, k, c, chunks, count), quarter(y1, k, c, chunks, count));
+            }
+            total[16 + j] += (u128)alpha[c] * quarter(z0, j, c, chunks, count);
+            total[20 + j] += (u128)alpha[c] * quarter(z1, j, c, chunks, count);
+        }
+        for (size_t s = 0; s < 24; s++) total[s] = p_fold(total[s]);
+    }
+    for (size_t s = 0; s < 24; s++) out[s] = p_reduce(total[s]);
+}
+
+void p_fold4_portable(uint64_t *out, const uint64_t *alpha, const uint64_t *weights, const uint64_t *a, size_t count) {
+    size_t chunks = (count + 3) / 4;
+    for (size_t c = 0; c < chunks; c++) {
+        u128 total = 0;
+        for (size_t j = 0; j < 4; j++) total += (u128)weights[j] * quarter(a, j, c, chunks, count);
+        uint64_t folded = p_reduce(total);
+        out[c] = alpha == NULL ? folded : p_mul1(folded, alpha[c]);
+    }
+}
+
 /* ------------------------------------------------------------------------------------------- F_q */
 
 void q_add_portable(uint64_t *out, const uint64_t *a, const uint64_t *b, size_t count) {
@@ -320,84 +368,17 @@ uint64_t k_matmul_masked_portable(uint64_t *out, const uint64_t *x0, const uint6
     return 0;
 }
 
-/* ------------------------------------------------------------------------------------------- chunks across blocks */
-
-/* One tile: out[j L + k] grows by each product of x (times alpha) and y. */
-#define GRAM(f, limbs, mul, dot, cross, plus)                                                                                      \
-    static void f##_gram_tile(uint64_t *out, const uint64_t *alpha, const struct gram_blocks *g, size_t start, size_t chunks) {     \
-        uint64_t x0[(limbs) * GRAM_TILE], x1[(limbs) * GRAM_TILE], *z = out + (limbs) * g->chunk * g->chunk;                        \
-        for (size_t j = 0; j < g->chunk; j++) {                                                                                     \
-            size_t size = gram_size(g, j, start, chunks), at = (limbs) * (j * g->chunks + start);                                   \
-            if (size == 0) break;                                                                                                   \
-            const uint64_t *a = g->x0 + at, *b = g->x1 + at;                                                                        \
-            if (alpha != NULL) {                                                                                                    \
-                const uint64_t *factors = alpha + (limbs) * start;                                                                  \
-                mul(x0, a, factors, size);                                                                                          \
-                mul(x1, b, factors, size);                                                                                          \
-                a = x0;                                                                                                             \
-                b = x1;                                                                                                             \
-                plus(z + (limbs) * j, dot(g->z0 + at, factors, size, 1));                                                           \
-                plus(z + (limbs) * (g->chunk + j), dot(g->z1 + at, factors, size, 1));                                              \
-            }                                                                                                                       \
-            for (size_t k = 0; k < g->chunk; k++) {                                                                                 \
-                size_t other = (limbs) * (k * g->chunks + start), both = gram_size(g, k, start, size);                              \
-                if (both == 0) break;                                                                                               \
-                if (k != j) plus(out + (limbs) * (g->chunk * j + k), cross(a, b, g->y0 + other, g->y1 + other, both, 1));           \
-            }                                                                                                                       \
-        }                                                                                                                           \
-    }                                                                                                                               \
-    void f##_gram_portable(uint64_t *out, const uint64_t *alpha, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0,        \
-                           const uint64_t *y1, const uint64_t *z0, const uint64_t *z1, size_t count, size_t chunk) {                \
-        struct gram_blocks g = {x0, x1, y0, y1, z0, z1, count, chunk, chunk_count(count, chunk)};                                   \
-        memset(out, 0, (limbs) * chunk * (chunk + 2) * sizeof *out);                                                                \
-        for (size_t start = 0; start < g.chunks; start += GRAM_TILE) f##_gram_tile(out, alpha, &g, start, gram_tile(&g, start));    \
-    }
-
-static inline void p_plus(uint64_t *out, u128 v) { out[0] = p_add1(out[0], p_reduce(v)); }
-static inline void q_plus(uint64_t *out, u128 v) { q_store(out, q_add1(q_load(out), v)); }
-static inline void k_plus(uint64_t *out, uint64_t v) { out[0] ^= v; }
-
-static inline uint64_t k_dot1(const uint64_t *a, const uint64_t *b, size_t count, size_t stride) {
-    u128 total = 0;
-    for (size_t i = 0; i < count; i++) total ^= k_wide(a[i], b[i * stride]);
-    return k_reduce(total);
-}
-
-static inline uint64_t k_cross_dot(const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1, size_t count, size_t stride) {
-    u128 total = 0;
-    for (size_t i = 0; i < count; i++) total ^= k_cross(x0[i], x1[i], y0[i * stride], y1[i * stride]);
-    return k_reduce(total);
-}
-
-GRAM(p, 1, p_mul_portable, p_dot1, p_cross_dot, p_plus)
-GRAM(q, 2, q_mul_portable, q_dot1, q_cross_dot, q_plus)
-GRAM(k, 1, k_mul_portable, k_dot1, k_cross_dot, k_plus)
-
-/* Blocks that have an element of chunk c. */
-static inline size_t fold_blocks(size_t count, size_t chunks, size_t c) { return count / chunks + (c < count % chunks); }
-
-void p_fold_portable(uint64_t *out, const uint64_t *alpha, const uint64_t *weights, const uint64_t *v, size_t count, size_t chunk) {
-    size_t chunks = chunk_count(count, chunk);
+void k_gram4_portable(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0, const uint64_t *y1, size_t chunks) {
+    u128 total[7] = {0, 0, 0, 0, 0, 0, 0};
     for (size_t c = 0; c < chunks; c++) {
-        uint64_t total = p_dot1(weights, v + c, fold_blocks(count, chunks, c), chunks);
-        out[c] = alpha == NULL ? total : p_mul1(total, alpha[c]);
+        for (size_t j = 0; j < 4; j++) {
+            for (size_t k = 0; k < 4; k++) {
+                size_t left = j * chunks + c, right = k * chunks + c;
+                if (j != k) total[3 + j - k] ^= k_cross(x0[left], x1[left], y0[right], y1[right]);
+            }
+        }
     }
-}
-
-void q_fold_portable(uint64_t *out, const uint64_t *alpha, const uint64_t *weights, const uint64_t *v, size_t count, size_t chunk) {
-    size_t chunks = chunk_count(count, chunk);
-    for (size_t c = 0; c < chunks; c++) {
-        u128 total = q_dot1(weights, v + 2 * c, fold_blocks(count, chunks, c), chunks);
-        q_store(out + 2 * c, alpha == NULL ? total : q_mul1(total, q_load(alpha + 2 * c)));
-    }
-}
-
-void k_fold_portable(uint64_t *out, const uint64_t *alpha, const uint64_t *weights, const uint64_t *v, size_t count, size_t chunk) {
-    size_t chunks = chunk_count(count, chunk);
-    for (size_t c = 0; c < chunks; c++) {
-        uint64_t total = k_dot1(weights, v + c, fold_blocks(count, chunks, c), chunks);
-        out[c] = alpha == NULL ? total : k_mul1(total, alpha[c]);
-    }
+    for (size_t s = 0; s < 6; s++) out[s] = k_reduce(total[s < 3 ? s : s + 1]);
 }
 
 /* ------------------------------------------------------------------------------------------- bits */
@@ -415,7 +396,7 @@ void bits_gram_portable(uint64_t *out, const uint64_t *alpha, const uint64_t *x0
         uint64_t za = byte_of(z0, c), zb = byte_of(z1, c), a = alpha[c];
         for (unsigned j = 0; j < 8; j++) {
             uint64_t row = (p & bit_mask(xa, j)) ^ (q & bit_mask(xb, j));
-            for (unsigned k = 0; k < 8; k++) out[8 * j + k] ^= a & bit_mask(row, k);
+            for (unsigned k = 0; k < 8; k++) out[8 * j + k] ^= a & bit_mask(row & ~(1u << j), k);
             out[64 + j] ^= a & bit_mask(za, j);
             out[72 + j] ^= a & bit_mask(zb, j);
         }

@@ -25,42 +25,43 @@ field_checking k_is_canonical_portable;
 field_masked k_mul_masked_portable;
 field_masked_groups k_dot_masked_portable;
 field_masked_product k_matmul_masked_portable;
-field_gram p_gram_portable, q_gram_portable, k_gram_portable;
-field_fold p_fold_portable, q_fold_portable, k_fold_portable;
+field_gram4 p_gram4_portable, k_gram4_portable;
+field_bits_gram p_first4_portable;
+field_bits_fold p_fold4_portable;
 field_bits_gram bits_gram_portable;
 field_bits_fold bits_fold_portable;
 field_transpose to_planes_portable, from_planes_portable;
 
-/* Chunks across blocks (field.h), walked in tiles whose temporaries stay in the first cache. */
-#define GRAM_TILE 256
-
-struct gram_blocks {
-    const uint64_t *x0, *x1, *y0, *y1, *z0, *z1;
-    size_t count, chunk, chunks;
-};
-
-static inline size_t chunk_count(size_t count, size_t chunk) { return count / chunk + (count % chunk != 0); }
-
-/* Chunks of the tile that begins at `start`. */
-static inline size_t gram_tile(const struct gram_blocks *g, size_t start) {
-    return g->chunks - start < GRAM_TILE ? g->chunks - start : GRAM_TILE;
-}
-
-/* Elements of block j among `chunks` chunks from `start`. */
-static inline size_t gram_size(const struct gram_blocks *g, size_t j, size_t start, size_t chunks) {
-    size_t at = j * g->chunks + start, left = at < g->count ? g->count - at : 0;
-    return left < chunks ? left : chunks;
-}
-
 /* AVX-512 byte masks did not beat these (streamed planes), so that its table points here. */
 field_transpose to_planes_avx2, from_planes_avx2;
+
+/* field_clmul512.c, for the avx512 table. */
+field_binary k_mul_avx512, k_scale_avx512, k_dot_avx512;
+field_product k_matmul_avx512;
+field_masked k_mul_masked_avx512;
+field_masked_groups k_dot_masked_avx512;
+field_masked_product k_matmul_masked_avx512;
+field_gram4 k_gram4_avx512;
+field_bits_gram bits_gram_avx512;
+field_bits_fold bits_fold_avx512;
+
+/* field_clmul.c, for the avx2 table. */
+field_binary k_mul_clmul, k_scale_clmul, k_dot_clmul;
+field_product k_matmul_clmul;
+field_masked k_mul_masked_clmul;
+field_masked_groups k_dot_masked_clmul;
+field_masked_product k_matmul_masked_clmul;
+field_gram4 k_gram4_clmul;
+field_bits_gram bits_gram_avx2;
+field_bits_fold bits_fold_clmul;
 
 #define FIELD_P_PORTABLE                                                                                                       \
     {                                                                                                                          \
         .add = p_add_portable, .sub = p_sub_portable, .mul = p_mul_portable, .neg = p_neg_portable, .scale = p_scale_portable, \
         .sum = p_sum_portable, .dot = p_dot_portable, .matmul = p_matmul_portable, .sample = p_sample_portable,                \
         .is_canonical = p_is_canonical_portable, .mul_masked = p_mul_masked_portable, .dot_masked = p_dot_masked_portable,     \
-        .matmul_masked = p_matmul_masked_portable, .gram = p_gram_portable, .fold = p_fold_portable,                           \
+        .matmul_masked = p_matmul_masked_portable, .gram4 = p_gram4_portable,                                                  \
+        .first4 = p_first4_portable, .fold4 = p_fold4_portable,                                                                \
     }
 
 #define FIELD_Q_PORTABLE                                                                                                       \
@@ -68,7 +69,7 @@ field_transpose to_planes_avx2, from_planes_avx2;
         .add = q_add_portable, .sub = q_sub_portable, .mul = q_mul_portable, .neg = q_neg_portable, .scale = q_scale_portable, \
         .sum = q_sum_portable, .dot = q_dot_portable, .matmul = q_matmul_portable, .sample = q_sample_portable,                \
         .is_canonical = q_is_canonical_portable, .mul_masked = q_mul_masked_portable, .dot_masked = q_dot_masked_portable,     \
-        .matmul_masked = q_matmul_masked_portable, .gram = q_gram_portable, .fold = q_fold_portable,                           \
+        .matmul_masked = q_matmul_masked_portable,                                                                             \
     }
 
 #define FIELD_K_PORTABLE                                                                                                       \
@@ -76,8 +77,7 @@ field_transpose to_planes_avx2, from_planes_avx2;
         .add = bits_xor_portable, .sub = bits_xor_portable, .mul = k_mul_portable, .neg = k_neg_portable,                      \
         .scale = k_scale_portable, .sum = k_sum_portable, .dot = k_dot_portable, .matmul = k_matmul_portable,                  \
         .sample = k_sample_portable, .is_canonical = k_is_canonical_portable, .mul_masked = k_mul_masked_portable,             \
-        .dot_masked = k_dot_masked_portable, .matmul_masked = k_matmul_masked_portable, .gram = k_gram_portable,               \
-        .fold = k_fold_portable,                                                                                               \
+        .dot_masked = k_dot_masked_portable, .matmul_masked = k_matmul_masked_portable, .gram4 = k_gram4_portable,             \
     }
 
 #define FIELD_BITS_PORTABLE                                                                                              \

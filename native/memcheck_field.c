@@ -30,6 +30,23 @@ static void poison(void) {
         poison();    \
         call;        \
     } while (0)
+#define KERNELS_OF_K                                                    \
+    SECRET(field_k_mul(out, in[0], in[1], COUNT));                      \
+    SECRET(field_k_gram4(out, in[0], in[1], in[2], in[3], COUNT / 4));  \
+    SECRET(field_p_gram4(out, in[0], in[1], in[2], in[3], COUNT / 4));  \
+    SECRET(field_p_first4(out, in[0], in[1], in[2], in[3], in[4], in[5], in[5], COUNT)); \
+    SECRET(field_p_fold4(out, in[0], in[1], in[2], COUNT));             \
+    SECRET(field_p_fold4(out, NULL, in[1], in[2], COUNT));              \
+    SECRET(field_k_scale(out, in[0], in[1], COUNT));                    \
+    SECRET(field_k_sum(out, in[0], COUNT));                             \
+    SECRET(field_k_dot(out, in[0], in[1], COUNT));                      \
+    SECRET(field_k_matmul(out, in[0], in[1], SIDE, SIDE, SIDE));        \
+    SECRET(sink = field_k_mul_masked(out, MASKED, COUNT));              \
+    SECRET(sink = field_k_dot_masked(out, MASKED, COUNT / 7, 7));       \
+    SECRET(sink = field_k_matmul_masked(out, MASKED, SIDE, SIDE, SIDE)); \
+    SECRET(field_bits_gram_k(out, in[0], in[1], in[2], in[3], in[4], in[5], in[5], COUNT / 8)); \
+    SECRET(field_bits_fold_k(out, in[0], in[1], in[2], COUNT / 8));     \
+    SECRET(field_bits_fold_k(out, NULL, in[1], in[2], COUNT / 8))
 #define MASKED in[0], in[1], in[2], in[3], in[4], in[5]
 #define PRIME(f)                                                                                      \
     SECRET(field_##f##_add(out, in[0], in[1], COUNT));                                                \
@@ -46,11 +63,6 @@ static void poison(void) {
     SECRET(sink = field_##f##_dot_masked(out, MASKED, 1, COUNT));                                     \
     SECRET(sink = field_##f##_dot_masked(out, MASKED, COUNT / 7, 7));                                 \
     SECRET(sink = field_##f##_matmul_masked(out, MASKED, SIDE, SIDE, SIDE));                          \
-    SECRET(field_##f##_gram(out, NULL, in[0], in[1], in[2], in[3], NULL, NULL, COUNT, 4));            \
-    SECRET(field_##f##_gram(out, in[0] + 3, MASKED, COUNT, 13));                                      \
-    SECRET(field_##f##_fold(out, NULL, in[0], in[1], COUNT, 4));                                      \
-    SECRET(field_##f##_fold(out, in[2], in[0], in[1], COUNT, 13))
-#define CONVERSIONS(f)                                                                                \
     SECRET(field_##f##_from_int64(out, (const int64_t *)in[0], COUNT));                               \
     SECRET(sink = field_##f##_to_int64((int64_t *)out, in[0], COUNT));                                \
     SECRET(sink = field_##f##_from_float64(out, (const double *)in[0], COUNT, 20));                   \
@@ -77,12 +89,7 @@ int main(int argc, char **argv) {
     }
     PRIME(p);
     PRIME(q);
-    PRIME(k);
-    CONVERSIONS(p);
-    CONVERSIONS(q);
-    SECRET(field_bits_gram_k(out, in[0], in[1] + 1, in[2], in[3], in[4], in[5], in[1] + 60, COUNT / 8));
-    SECRET(field_bits_fold_k(out, NULL, in[0], in[1], COUNT / 8));
-    SECRET(field_bits_fold_k(out, in[2], in[0], in[1], COUNT / 8));
+    KERNELS_OF_K;
     SECRET(field_bits_xor(out, in[0], in[1], COUNT));
     SECRET(field_bits_and(out, in[0], in[1], COUNT));
     SECRET(field_bits_not(out, in[0], COUNT));

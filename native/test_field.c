@@ -28,14 +28,11 @@ static void expect(int same, const char *table, const char *kernel, size_t count
     failures++;
 }
 
-/* ---- the meaning, one bit at a time; `bits` is 61, 127, or 64 for GF(2^64) */
+/* ---- the meaning, one bit at a time; `bits` is 61 or 127 */
 
 static u128 modulus(unsigned bits) { return (((u128)1) << bits) - 1; }
 
-#define K_BITS 64
-
 static u128 slow_add(u128 a, u128 b, unsigned bits) {
-    if (bits == K_BITS) return a ^ b;
     u128 room = modulus(bits) - a;
     return b >= room ? b - room : a + b;
 }
@@ -45,7 +42,7 @@ static u128 slow_neg(u128 a, unsigned bits) { return a == 0 ? 0 : modulus(bits) 
 static u128 slow_mul(u128 a, u128 b, unsigned bits) {
     u128 total = 0;
     for (unsigned k = bits; k-- > 0;) {
-        total = bits == K_BITS ? (uint64_t)(total << 1) ^ (total >> 63 & 1) * 0x1b : slow_add(total, total, bits);
+        total = slow_add(total, total, bits);
         if (b >> k & 1) total = slow_add(total, a, bits);
     }
     return total;
@@ -58,7 +55,7 @@ static u128 slow_sample(const uint64_t *words, unsigned bits, uint64_t *rejected
     return 0;
 }
 
-static u128 get(const uint64_t *v, size_t i, unsigned bits) { return bits == Q_BITS ? q_load(v + 2 * i) : (u128)v[i]; }
+static u128 get(const uint64_t *v, size_t i, unsigned bits) { return bits == P_BITS ? (u128)v[i] : q_load(v + 2 * i); }
 
 /* ---- data: a heap block of exactly the elements, so that the sanitizer sees one word too many */
 
@@ -75,7 +72,7 @@ static uint64_t *random_words(size_t words) {
 }
 
 static uint64_t *elements(size_t count, unsigned bits) {
-    size_t limbs = bits == Q_BITS ? 2 : 1;
+    size_t limbs = bits == P_BITS ? 1 : 2;
     uint64_t *v = block(count * limbs);
     for (size_t i = 0; i < count; i++) {
         u128 m = modulus(bits), r = ((u128)next() << 64 | next()) % m;
@@ -192,128 +189,6 @@ static void check_matrices(const char *table, unsigned bits, size_t rows, size_t
     free(a), free(b), free(c), free(d), free(k0), free(k1), free(out), free(masked);
 }
 
-/* ---- chunks across blocks */
-
-static u128 chunk_element(const uint64_t *v, size_t count, size_t chunks, size_t j, size_t c, unsigned bits) {
-    return j * chunks + c < count ? get(v, j * chunks + c, bits) : 0;
-}
-
-static void check_chunks(const char *table, unsigned bits, size_t count, size_t chunk) {
-    size_t limbs = bits == Q_BITS ? 2 : 1, chunks = count / chunk + (count % chunk != 0);
-    uint64_t *v[6], *alpha = elements(chunks, bits), *weights = elements(chunk, bits);
-    uint64_t *out = block(chunk * (chunk + 2) * limbs), *plain = block(chunk * (chunk + 2) * limbs), *folded = block(chunks * limbs);
-    for (size_t k = 0; k < 6; k++) v[k] = elements(count, bits);
-    field_gram *gram = bits == P_BITS ? field_p_gram : bits == Q_BITS ? field_q_gram : field_k_gram;
-    field_fold *fold = bits == P_BITS ? field_p_fold : bits == Q_BITS ? field_q_fold : field_k_fold;
-    gram(plain, NULL, v[0], v[1], v[2], v[3], NULL, NULL, count, chunk);
-    gram(out, alpha, v[0], v[1], v[2], v[3], v[4], v[5], count, chunk);
-    int same = 1;
-#define AT(k, j) chunk_element(v[k], count, chunks, j, c, bits)
-    for (size_t j = 0; j < chunk; j++) {
-        u128 z0 = 0, z1 = 0;
-        for (size_t c = 0; c < chunks; c++) {
-            z0 = slow_add(z0, slow_mul(AT(4, j), get(alpha, c, bits), bits), bits);
-            z1 = slow_add(z1, slow_mul(AT(5, j), get(alpha, c, bits), bits), bits);
-        }
-        same &= get(out, chunk * chunk + j, bits) == z0 && get(out, chunk * chunk + chunk + j, bits) == z1;
-        same &= get(plain, chunk * chunk + j, bits) == 0 && get(plain, chunk * chunk + chunk + j, bits) == 0;
-        for (size_t k = 0; k < chunk; k++) {
-            u128 sum = 0, weighted = 0;
-            for (size_t c = 0; c < chunks && j != k; c++) {
-                u128 both = slow_add(AT(2, k), AT(3, k), bits);
-                u128 cross = slow_add(slow_mul(AT(0, j), both, bits), slow_mul(AT(1, j), AT(2, k), bits), bits);
-                sum = slow_add(sum, cross, bits);
-                weighted = slow_add(weighted, slow_mul(cross, get(alpha, c, bits), bits), bits);
-            }
-            same &= get(plain, chunk * j + k, bits) == sum && get(out, chunk * j + k, bits) == weighted;
-        }
-    }
-    expect(same, table, "gram", count);
-    for (int with = 0; with < 2; with++) {
-        same = 1;
-        fold(folded, with ? alpha : NULL, weights, v[0], count, chunk);
-        for (size_t c = 0; c < chunks; c++) {
-            u128 total = 0;
-            for (size_t j = 0; j < chunk; j++) total = slow_add(total, slow_mul(AT(0, j), get(weights, j, bits), bits), bits);
-            same &= get(folded, c, bits) == (with ? slow_mul(total, get(alpha, c, bits), bits) : total);
-        }
-        expect(same, table, "fold", count);
-    }
-    for (size_t k = 0; k < 6; k++) free(v[k]);
-    free(alpha), free(weights), free(out), free(plain), free(folded);
-}
-
-/* ---- GF(2^64) and chunks of bits */
-
-static void check_k(const char *table, size_t count) {
-    const unsigned bits = K_BITS;
-    uint64_t *a = random_words(count), *b = random_words(count), *c = random_words(count), *d = random_words(count);
-    uint64_t *k0 = random_words(count + 1), *k1 = random_words(count + 1), *out = block(count), one;
-    u128 inner = 0, cross = 0;
-    int same = 1;
-    field_k_mul(out, a, b, count);
-    for (size_t i = 0; i < count; i++) same &= get(out, i, bits) == slow_mul(A, B, bits);
-    expect(same, table, "k.mul", count);
-    field_k_scale(out, a, k0, count);
-    for (size_t i = 0; i < count; i++) same &= get(out, i, bits) == slow_mul(A, k0[0], bits);
-    expect(same, table, "k.scale", count);
-    field_k_mul_masked(out, a, b, c, d, k0, k1, count);
-    for (size_t i = 0; i < count; i++) {
-        same &= get(out, i, bits) == (CROSS ^ k0[i] ^ k1[i]);
-        inner ^= slow_mul(A, B, bits);
-        cross ^= CROSS;
-    }
-    expect(same, table, "k.mul_masked", count);
-    field_k_dot(&one, a, b, count);
-    expect(one == inner, table, "k.dot", count);
-    field_k_matmul(&one, a, b, 1, count, 1);
-    expect(one == inner, table, "k.matmul", count);
-    if (count > 0) {
-        field_k_dot_masked(&one, a, b, c, d, k0, k1, 1, count);
-        expect(one == (cross ^ k0[0] ^ k1[0]), table, "k.dot_masked", count);
-        field_k_matmul_masked(&one, a, b, c, d, k0, k1, 1, count, 1);
-        expect(one == (cross ^ k0[0] ^ k1[0]), table, "k.matmul_masked", count);
-        field_k_matmul(out, a, b, 1, 1, count);
-        field_k_matmul_masked(c, a, d, b, b, k0, k1, 1, 1, count); /* y0 + y1 = 0 */
-        for (size_t i = 0; i < count; i++) {
-            same &= out[i] == slow_mul(a[0], B, bits) && c[i] == (slow_mul(d[0], B, bits) ^ k0[i] ^ k1[i]);
-        }
-        expect(same, table, "k's outer products", count);
-    }
-    free(a), free(b), free(c), free(d), free(k0), free(k1), free(out);
-}
-
-static void check_chunks_of_bits(const char *table, size_t words) {
-    uint64_t *v[6], *alpha = random_words(8 * words), *weights = random_words(8), *out = random_words(80), *folded = block(8 * words);
-    for (size_t k = 0; k < 6; k++) v[k] = random_words(words);
-    uint64_t expected[80];
-    memcpy(expected, out, sizeof expected);
-    field_bits_gram_k(out, alpha, v[0], v[1], v[2], v[3], v[4], v[5], words);
-#define BIT(k, j) (v[k][c / 8] >> (8 * (c % 8) + (j)) & 1)
-    for (size_t c = 0; c < 8 * words; c++) {
-        for (size_t j = 0; j < 8; j++) {
-            for (size_t k = 0; k < 8; k++) {
-                expected[8 * j + k] ^= alpha[c] * ((BIT(0, j) & (BIT(2, k) ^ BIT(3, k))) ^ (BIT(1, j) & BIT(2, k)));
-            }
-            expected[64 + j] ^= alpha[c] * BIT(4, j);
-            expected[72 + j] ^= alpha[c] * BIT(5, j);
-        }
-    }
-    expect(memcmp(out, expected, sizeof expected) == 0, table, "bits_gram", words);
-    for (int with = 0; with < 2; with++) {
-        int same = 1;
-        field_bits_fold_k(folded, with ? alpha : NULL, weights, v[0], words);
-        for (size_t c = 0; c < 8 * words; c++) {
-            uint64_t total = 0;
-            for (size_t j = 0; j < 8; j++) total ^= weights[j] * BIT(0, j);
-            same &= folded[c] == (with ? slow_mul(total, alpha[c], K_BITS) : total);
-        }
-        expect(same, table, "bits_fold", words);
-    }
-    for (size_t k = 0; k < 6; k++) free(v[k]);
-    free(alpha), free(weights), free(out), free(folded);
-}
-
 /* ---- bits */
 
 static void check_bits(const char *table, size_t count) {
@@ -353,6 +228,82 @@ static void check_bits(const char *table, size_t count) {
     }
     for (size_t k = 0; k < 6; k++) free(v[k]);
     free(out);
+}
+
+/* ---- K */
+
+static uint64_t slow_k(uint64_t a, uint64_t b) {
+    uint64_t total = 0;
+    for (unsigned i = 64; i-- > 0;) {
+        total = total << 1 ^ (total >> 63) * 0x1b;
+        if (b >> i & 1) total ^= a;
+    }
+    return total;
+}
+
+static void check_binary(const char *table, size_t count) {
+    uint64_t *v[6], *out = block(count), one[1] = {0}, two[4];
+    for (size_t k = 0; k < 6; k++) v[k] = random_words(count);
+    int same = 1;
+    uint64_t inner = 0, cross = 0;
+    for (size_t i = 0; i < count; i++) {
+        inner ^= slow_k(v[0][i], v[1][i]);
+        cross ^= slow_k(v[0][i], v[2][i] ^ v[3][i]) ^ slow_k(v[1][i], v[2][i]);
+    }
+    field_k_mul(out, v[0], v[1], count);
+    for (size_t i = 0; i < count; i++) same &= out[i] == slow_k(v[0][i], v[1][i]);
+    expect(same, table, "k.mul", count);
+    if (count > 0) {
+        field_k_scale(out, v[0], v[1], count);
+        for (size_t i = 0; i < count; i++) same &= out[i] == slow_k(v[0][i], v[1][0]);
+        field_k_dot_masked(one, v[0], v[1], v[2], v[3], v[4], v[5], 1, count);
+        same &= one[0] == (cross ^ v[4][0] ^ v[5][0]);
+        field_k_matmul_masked(one, v[0], v[1], v[2], v[3], v[4], v[5], 1, count, 1);
+        same &= one[0] == (cross ^ v[4][0] ^ v[5][0]);
+        field_k_matmul(two, v[0], v[1], count > 1 ? 2 : 1, 1, count > 1 ? 2 : 1);
+        same &= two[0] == slow_k(v[0][0], v[1][0]) && (count == 1 || two[2] == slow_k(v[0][1], v[1][0]));
+    }
+    expect(same, table, "k.scale, dot_masked, matmul", count);
+    field_k_mul_masked(out, v[0], v[1], v[2], v[3], v[4], v[5], count);
+    for (size_t i = 0; i < count; i++) {
+        same &= out[i] == (slow_k(v[0][i], v[2][i] ^ v[3][i]) ^ slow_k(v[1][i], v[2][i]) ^ v[4][i] ^ v[5][i]);
+    }
+    field_k_dot(one, v[0], v[1], count);
+    same &= one[0] == inner;
+    field_k_matmul(one, v[0], v[1], 1, count, 1);
+    same &= one[0] == inner;
+    field_k_sum(one, v[0], count);
+    for (size_t i = 0; i < count; i++) one[0] ^= v[0][i];
+    same &= one[0] == 0 && field_k_is_canonical(v[0], count) == 1 && field_k_sample(out, v[0], count) == 0;
+    expect(same, table, "k.mul_masked, dot, sum", count);
+
+    uint64_t *alpha = random_words(8 * count), *folded = block(8 * count), *weights = random_words(8), gram[80] = {0}, expected[80] = {0};
+    field_bits_gram_k(gram, alpha, v[0], v[1], v[2], v[3], v[4], v[5], count);
+    for (size_t c = 0; c < 8 * count; c++) {
+        unsigned byte[6];
+        for (size_t k = 0; k < 6; k++) byte[k] = (unsigned)(v[k][c / 8] >> (8 * (c % 8)) & 0xff);
+        for (unsigned j = 0; j < 8; j++) {
+            for (unsigned k = 0; k < 8; k++) {
+                unsigned bit = (byte[0] >> j & (byte[2] ^ byte[3]) >> k & 1) ^ (byte[1] >> j & byte[2] >> k & 1);
+                if (j != k && bit) expected[8 * j + k] ^= alpha[c];
+            }
+            if (byte[4] >> j & 1) expected[64 + j] ^= alpha[c];
+            if (byte[5] >> j & 1) expected[72 + j] ^= alpha[c];
+        }
+    }
+    expect(memcmp(gram, expected, sizeof gram) == 0, table, "bits_gram", count);
+    for (int with = 0; with < 2; with++) {
+        field_bits_fold_k(folded, with ? alpha : NULL, weights, v[0], count);
+        same = 1;
+        for (size_t c = 0; c < 8 * count; c++) {
+            uint64_t total = 0;
+            for (unsigned j = 0; j < 8; j++) total ^= v[0][c / 8] >> (8 * (c % 8) + j) & 1 ? weights[j] : 0;
+            same &= folded[c] == (with ? slow_k(total, alpha[c]) : total);
+        }
+        expect(same, table, "bits_fold", count);
+    }
+    for (size_t k = 0; k < 6; k++) free(v[k]);
+    free(out), free(alpha), free(folded), free(weights);
 }
 
 /* ---- conversions */
@@ -399,17 +350,7 @@ int main(void) {
             check_prime(table, P_BITS, counts[i]);
             check_prime(table, Q_BITS, counts[i]);
             check_bits(table, counts[i]);
-            check_k(table, counts[i]);
-            check_chunks_of_bits(table, counts[i] % 20);
-        }
-        const unsigned fields[] = {P_BITS, Q_BITS, K_BITS};
-        for (size_t f = 0; f < 3; f++) {
-            check_chunks(table, fields[f], 1, 1);
-            check_chunks(table, fields[f], 1, 4);
-            check_chunks(table, fields[f], 5, 4);
-            check_chunks(table, fields[f], 64, 16);
-            check_chunks(table, fields[f], 131, 8);
-            check_chunks(table, fields[f], 1097, 4); /* more than a tile */
+            check_binary(table, counts[i]);
         }
         for (unsigned bits = P_BITS; bits <= Q_BITS; bits += Q_BITS - P_BITS) {
             check_matrices(table, bits, 5, 3, 9);

@@ -29,7 +29,6 @@ BIN = Path(sys.executable).parent
 TOLERANCE = 1e-9
 RESTRICTED = """\
 # The policy of hospital 2 in this demo: it lets its receptor columns be averaged, never filtered or grouped.
-security = "semi-honest"
 purposes = ["NRES"]
 
 [disclosure]

@@ -131,9 +131,10 @@ def rules(plan: PhysicalPlan, rules_of: Mapping[str, PartyId]) -> list[str]:
     lines = [
         f"floor: {others} must reach {numbers.safe_threshold} persons{whose('safe_threshold')}",
         f"min_owners: at least {numbers.min_owners} owners must contribute{whose('min_owners')}",
-        "complement: what is left of a cell beside an output's persons must pass both too, or be empty",
-        "zeros: a pooled zero is "
-        + ("hidden like a small count" if numbers.zeros_are_disclosive else "shown")
+        "complement: what is left of a cell beside an output's persons must pass both too, and what is left of one "
+        "output's persons beside another's" + ("" if numbers.zeros_are_disclosive else ", or be empty"),
+        "zeros: "
+        + ("hidden like small counts" if numbers.zeros_are_disclosive else "shown")
         + whose("zeros_are_disclosive"),
     ]
     if plan.security == "malicious":

@@ -45,6 +45,7 @@ from mpcd.net import LocalIdentity, Mesh, PeerConfig
 from mpcd.net.events import Event
 from mpcd.net.links import SessionLinks
 from mpcd.net.memory import keep_freed_vectors
+from mpcd.net.recording import Recorder
 from mpcd.plan.ir import LogicalPlan
 from mpcd.roster import Roster
 from mpcd.sources.engine import DuckdbEngine, EngineSettings
@@ -176,9 +177,15 @@ class SessionNetwork:
 
 
 class Node:
-    """The parts of one daemon; `run` holds them alive."""
+    """The parts of one daemon; `run` holds them alive.
 
-    def __init__(self, config: Config, notifier: Notifier) -> None:
+    Args:
+        config: checked.
+        notifier: told when we serve.
+        recorder: sees what we send before it is encrypted; given by tests alone, no configuration names it.
+    """
+
+    def __init__(self, config: Config, notifier: Notifier, recorder: Recorder | None = None) -> None:
         self.config = config
         self.notifier = notifier
         self.log = structlog.get_logger()
@@ -192,14 +199,14 @@ class Node:
             EngineSettings(memory_bytes=config.engine.memory_bytes, threads=config.engine.threads)
         )
         self.data = LocalData(config, self.roster, self.engine)
-        self.mesh = self._make_mesh(config.channel_key.channel_key())
+        self.mesh = self._make_mesh(config.channel_key.channel_key(), recorder)
         self.sessions = self._make_sessions(config.signing_key.signing_key())
         self.started = time.time()
         self.stopping = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._sockets: dict[SocketKind, socket.socket] = {}
 
-    def _make_mesh(self, key: ChannelKey) -> Mesh:
+    def _make_mesh(self, key: ChannelKey, recorder: Recorder | None) -> Mesh:
         config, roster = self.config, self.roster
         listed = roster.party(config.party).channel_key
         if listed != str(key.public):
@@ -217,7 +224,14 @@ class Node:
             )
         identity = LocalIdentity(config.party, key.expose_private_bytes())
         return Mesh(
-            identity, peers, config.listen, roster.consortium, roster.version, self.roster_hash, self._network_event
+            identity,
+            peers,
+            config.listen,
+            roster.consortium,
+            roster.version,
+            self.roster_hash,
+            self._network_event,
+            recorder=recorder,
         )
 
     def _make_sessions(self, key: SigningKey) -> Sessions:

@@ -12,7 +12,7 @@ canonical, in [0, modulus).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,6 @@ Buffer = bytes | bytearray | memoryview
 """What the wire gives and takes."""
 
 Selection = slice | NDArray[np.intp] | NDArray[np.int64] | Sequence[int]
-
-Pair = tuple[Vector, Vector]
-"""Both components of a sharing that a party holds."""
-CHUNK_MAX: Final = 64
 
 
 class Field(Protocol):
@@ -146,25 +142,16 @@ class Field(Protocol):
     ) -> tuple[Vector, int]:
         """As `mul_masked` for (n, k) times (k, m) matrices; one pair of masks per element of the result, row-major."""
 
-    def gram(self, x: Pair, y: Pair, chunk: int, alpha: Vector | None = None, z: Pair | None = None) -> Vector:
-        """Sums of products inside the chunks of two shared vectors: chunk c is element c of each of `chunk` blocks.
+    def gram4(self, x0: Vector, x1: Vector, y0: Vector, y1: Vector) -> Vector | None:
+        """Sums of x0 (y0 + y1) + x1 y0 between quarters j of x and k of y, j - k = -3, -2, -1, 1, 2, 3; or None."""
 
-        A block has ceil(count / chunk) elements; what the last ones lack counts as zero.
+    def first4(
+        self, alpha: Vector, x: tuple[Vector, Vector], y: tuple[Vector, Vector], z: tuple[Vector, Vector]
+    ) -> Vector | None:
+        """The sums of a first level of chunks of four in one pass, or None; see `mersenne`."""
 
-        Args:
-            x: the two components of one factor that a party holds.
-            y: those of the other.
-            chunk: L, up to 64.
-            alpha: a coefficient per chunk, or one.
-            z: summed too, when there are coefficients.
-
-        Returns:
-            L (L + 2) elements.  At L j + k: sum of alpha_c (x0_cj (y0_ck + y1_ck) + x1_cj y0_ck), but zero for j = k;
-            then L sums of alpha_c z0_cj, and L of z1.
-        """
-
-    def fold(self, weights: Vector, v: Vector, out: Vector, alpha: Vector | None = None) -> None:
-        """out_c = alpha_c (1 when None) times the sum of weights_j v_cj, for chunks as in `gram`."""
+    def fold4(self, alpha: Vector | None, weights: Vector, a: Vector, out: Vector) -> bool:
+        """A fold of chunks of four in one pass, unless False is returned; see `mersenne`."""
 
 
 def words_of(a: NDArray[Any]) -> Vector:

@@ -57,7 +57,7 @@ class BinaryField(MersenneField):
     def bits_gram(
         self, alpha: Vector, x0: Vector, x1: Vector, y0: Vector, y1: Vector, z0: Vector, z1: Vector
     ) -> Vector:
-        """80 sums over all bytes c of the vectors, for j, k in 0..7.
+        """80 sums over all bytes c of the vectors, for j, k in 0..7; zero where j = k, which nobody needs.
 
         Returns:
             [8 j + k]: sum of alpha_c (x0_cj (y0_ck + y1_ck) + x1_cj y0_ck); [64 + j]: sum of alpha_c z0_cj; [72 + j]:

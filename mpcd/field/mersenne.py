@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpcd.field._native import ffi, lib
-from mpcd.field.base import CHUNK_MAX, Buffer, Pair, Selection, Vector, words_of
+from mpcd.field.base import Buffer, Selection, Vector, words_of
 
 FRACTION_BITS_MAX: Final = 200
 WORD: Final = 2**64
@@ -298,42 +298,52 @@ class MersenneField:
         vectors = [words_of(v) for v in (x0, x1, y0, y1)]
         return out, self._kernel("matmul_masked")(_out(out), *map(_in, vectors + masks), *sizes)
 
-    # ----------------------------------------------------------------------------------------------- chunks
+    def gram4(self, x0: Vector, x1: Vector, y0: Vector, y1: Vector) -> Vector | None:
+        """Sums of x0 (y0 + y1) + x1 y0 between the quarters of the vectors, for the batch verification.
 
-    def _chunks(self, count: int, chunk: int) -> int:
-        if not 0 < chunk <= CHUNK_MAX or not count:
-            raise ValueError(f"no chunks of {chunk} in {count} elements")
-        return -(-count // chunk)
-
-    def gram(self, x: Pair, y: Pair, chunk: int, alpha: Vector | None = None, z: Pair | None = None) -> Vector:
-        """See `base.Field`."""
-        if (alpha is None) != (z is None):
-            raise ValueError("coefficients and z come together")
-        count, vectors = self._vectors(*x, *y, *(z or ()))
-        pointers = [_in(v) for v in vectors] + [ffi.NULL] * (6 - len(vectors))
-        if alpha is None:
-            self._chunks(count, chunk)
-            factors: object = ffi.NULL
-        else:
-            factors = _in(words_of(self._coefficients(alpha, self._chunks(count, chunk))))
-        out = self.empty(chunk * (chunk + 2))
-        self._kernel("gram")(_out(out), factors, *pointers, count, chunk)
+        Returns:
+            Six sums over quarters j of x and k of y with j - k = -3, -2, -1, 1, 2, 3; None where there is no kernel.
+        """
+        if self.words_per_element != 1:
+            return None
+        count, vectors = self._vectors(x0, x1, y0, y1)
+        if count % 4:
+            raise ValueError(f"{count} elements have no quarters")
+        out = self.empty(6)
+        self._kernel("gram4")(_out(out), *map(_in, vectors), count // 4)
         return out
 
-    def _coefficients(self, alpha: Vector, chunks: int) -> Vector:
-        if self.length(alpha) != chunks:
-            raise ValueError(f"{self.length(alpha)} coefficients for {chunks} chunks")
-        return alpha
+    def first4(
+        self, alpha: Vector, x: tuple[Vector, Vector], y: tuple[Vector, Vector], z: tuple[Vector, Vector]
+    ) -> Vector | None:
+        """24 sums over chunks c (element c of each quarter, the last ones maybe short), times alpha_c.
 
-    def fold(self, weights: Vector, v: Vector, out: Vector, alpha: Vector | None = None) -> None:
-        """See `base.Field`."""
-        count, (v,) = self._vectors(v)
-        chunk = self.length(weights)
-        chunks = self._chunks(count, chunk)
-        if self.length(out) != chunks or not out.flags.c_contiguous:
-            raise ValueError(f"not one result for each of {chunks} chunks")
-        factors = ffi.NULL if alpha is None else _in(words_of(self._coefficients(alpha, chunks)))
-        self._kernel("fold")(_out(out), factors, _in(words_of(weights)), _in(v), count, chunk)
+        Returns:
+            [4 j + k], j != k: sum of alpha_c (x0_cj (y0_ck + y1_ck) + x1_cj y0_ck); [16 + j]: of alpha_c z0_cj; [20 +
+            j]: of z1.  None where there is no kernel.
+        """
+        if self.name != "p":
+            return None
+        count, vectors = self._vectors(*x, *y, *z)
+        if self.length(alpha) != -(-count // 4):
+            raise ValueError("one coefficient per chunk")
+        out = self.empty(24)
+        lib.field_p_first4(_out(out), _in(words_of(alpha)), *map(_in, vectors), count)
+        return out
+
+    def fold4(self, alpha: Vector | None, weights: Vector, a: Vector, out: Vector) -> bool:
+        """out_c = alpha_c (1 when None) times the sum of weights_j a_cj over the quarters j; False where no kernel is."""
+        if self.name != "p":
+            return False
+        count, (a,) = self._vectors(a)
+        chunks = -(-count // 4)
+        if self.length(weights) != 4 or self.length(out) != chunks or not out.flags.c_contiguous:
+            raise ValueError("four weights, and one result per chunk")
+        if alpha is not None and self.length(alpha) != chunks:
+            raise ValueError("one coefficient per chunk")
+        factors = ffi.NULL if alpha is None else _in(words_of(alpha))
+        lib.field_p_fold4(_out(out), factors, _in(words_of(weights)), _in(a), count)
+        return True
 
     # ----------------------------------------------------------------------------------------------- the wire
 

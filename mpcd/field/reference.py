@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mpcd.field.base import CHUNK_MAX, Buffer, Pair, Selection, Vector, words_of
+from mpcd.field.base import Buffer, Selection, Vector, words_of
 
 WORD_BITS: Final = 64
 WORD: Final = 1 << WORD_BITS
@@ -235,46 +235,33 @@ class ReferenceField:
         product = self.from_ints(a + b + m for a, b, m in zip(left, right, mask, strict=True))
         return product.reshape(self._shape(rows, columns)), rejected
 
-    # ----------------------------------------------------------------------------------------------- chunks
+    def gram4(self, x0: Vector, x1: Vector, y0: Vector, y1: Vector) -> Vector | None:
+        """Sums between quarters, one after the other."""
+        size = len(x0) // 4
+        nothing = np.zeros(self.words_per_element, dtype=np.uint64)
+        sums = self.zeros(7)
+        if not size:
+            return self.zeros(6)
+        for j in range(4):
+            for k in range(4):
+                x, y = slice(j * size, (j + 1) * size), slice(k * size, (k + 1) * size)
+                value, _ = self.dot_masked(x0[x], x1[x], y0[y], y1[y], nothing, nothing, size)
+                sums[3 + j - k] = self.add(sums[3 + j - k : 4 + j - k].copy(), value)[0]
+        return self.concatenate([sums[:3], sums[4:]])
 
-    def _blocks(self, v: Vector, chunk: int) -> list[Vector]:
-        """Padded with zeros."""
-        count = self.length(v)
-        if not 0 < chunk <= CHUNK_MAX or not count:
-            raise ValueError(f"no chunks of {chunk} in {count} elements")
-        chunks = -(-count // chunk)
-        padded = self.concatenate([v, self.zeros(chunk * chunks - count)])
-        return [padded[j * chunks : (j + 1) * chunks] for j in range(chunk)]
+    def first4(
+        self,
+        alpha: Vector,  # noqa: ARG002
+        x: tuple[Vector, Vector],  # noqa: ARG002
+        y: tuple[Vector, Vector],  # noqa: ARG002
+        z: tuple[Vector, Vector],  # noqa: ARG002
+    ) -> Vector | None:
+        """No kernel: `protocols.claims` says what it would be."""
+        return None
 
-    def gram(self, x: Pair, y: Pair, chunk: int, alpha: Vector | None = None, z: Pair | None = None) -> Vector:
-        """See `base.Field`."""
-        if (alpha is None) != (z is None):
-            raise ValueError("coefficients and z come together")
-        self._common_length(*x, *y, *(z or ()))
-        x0, x1, y0, y1 = (self._blocks(v, chunk) for v in (*x, *y))
-        both = [self.add(a, b) for a, b in zip(y0, y1, strict=True)]
-        if alpha is not None:
-            x0, x1 = ([self.mul(alpha, block) for block in blocks] for blocks in (x0, x1))
-        sums = [
-            self.add(self.from_ints([self.dot(x0[j], both[k])]), self.from_ints([self.dot(x1[j], y0[k])]))
-            if j != k
-            else self.zeros(1)
-            for j in range(chunk)
-            for k in range(chunk)
-        ]
-        if alpha is None or z is None:
-            return self.concatenate([*sums, self.zeros(2 * chunk)])
-        totals = [self.from_ints([self.dot(alpha, block)]) for v in z for block in self._blocks(v, chunk)]
-        return self.concatenate([*sums, *totals])
-
-    def fold(self, weights: Vector, v: Vector, out: Vector, alpha: Vector | None = None) -> None:
-        """See `base.Field`."""
-        chunk = self.length(weights)
-        factors = self.to_ints(weights)
-        total = self.zeros(self._common_length(out, *self._blocks(v, chunk)))
-        for factor, block in zip(factors, self._blocks(v, chunk), strict=True):
-            total = self.add(total, self.scale(block, factor))
-        out[:] = total if alpha is None else self.mul(total, alpha)
+    def fold4(self, alpha: Vector | None, weights: Vector, a: Vector, out: Vector) -> bool:  # noqa: ARG002
+        """No kernel."""
+        return False
 
     # ----------------------------------------------------------------------------------------------- the wire
 
@@ -437,7 +424,7 @@ class ReferenceBinary(ReferenceField):
         xa, xb, ya, yb, za, zb = (v.reshape(-1).view(np.uint8).tolist() for v in (x0, x1, y0, y1, z0, z1))
         for c, a in enumerate(self._ints(alpha)):
             for j in range(8):
-                for k in range(8):
+                for k in set(range(8)) - {j}:
                     q = ya[c] >> k & 1
                     out[8 * j + k] ^= a * ((xa[c] >> j & 1 & (q ^ yb[c] >> k & 1)) ^ (xb[c] >> j & 1 & q))
                 out[64 + j] ^= a * (za[c] >> j & 1)

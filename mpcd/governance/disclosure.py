@@ -37,8 +37,12 @@ class DisclosureRules:
     """Persons that a cell needs: the pooled count without the largest contributor's must reach this."""
     min_owners: int = MIN_OWNERS_DEFAULT
     """Owners with a non-zero part that a cell needs."""
-    zeros_are_disclosive: bool = False
-    """Whether a pooled zero is hidden like a small count."""
+    zeros_are_disclosive: bool = True
+    """Whether a pooled zero is hidden like a small count.
+
+    False shows zeros, as CMS does, and with them attributes of persons who are unique under WHERE: of one person's row
+    in a GROUP BY all cells but one are then shown as zeros, and the one that is not is the person's.
+    """
     safe_nk_n: int = 2
     """Dominance: the largest `safe_nk_n` persons of a sum ..."""
     safe_nk_k: float = 0.90
@@ -94,10 +98,11 @@ RULE_NAMES: Final = tuple(field.name for field in fields(DisclosureRules))
 PROFILES: Final[Mapping[str, DisclosureRules]] = {
     "cms-11": DisclosureRules(safe_threshold=11),
     "opensafely-7": DisclosureRules(safe_threshold=8, safe_round_base=5),
-    "acro-10": DisclosureRules(safe_threshold=10, zeros_are_disclosive=True),
+    "acro-10": DisclosureRules(safe_threshold=10),
     "datashield-3": DisclosureRules(safe_threshold=3),
 }
-"""1 to 10 hidden, zero shown; up to 7 hidden and rounded to 5; ACRO's defaults; DataSHIELD's `nfilter.tab`."""
+"""0 to 10 hidden (CMS itself shows zeros: write `zeros_are_disclosive = false`, which discloses attributes of persons
+who are unique under WHERE); 0 to 7 hidden and rounded to 5; ACRO's defaults; DataSHIELD's `nfilter.tab`."""
 
 _STRICTEST: Final[Mapping[str, Callable[[Iterable[float]], float]]] = {
     "safe_threshold": max,

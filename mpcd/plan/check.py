@@ -6,31 +6,25 @@ computed again here: the relation, the bounds, the fields, which cells a gate mu
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, Final
 
 from mpcd import limits
-from mpcd.errors import CallerFault, PlanUnsupported
+from mpcd.errors import CallerFault
 from mpcd.plan import ranges, uses
+from mpcd.plan.isolation import DEGREE_MAX, nullable, protect
 from mpcd.plan.nodes import (
     Add,
     Cohort,
     ColumnRef,
-    Compare,
     Constant,
     Expr,
     Gate,
-    IsNotTrue,
-    IsNull,
     LocalValue,
     Multiply,
     Negate,
-    Not,
     Pred,
     Subtract,
     columns_of,
-    conjunction,
-    conjuncts,
     walk,
 )
 from mpcd.plan.relation import Relation, build
@@ -41,10 +35,6 @@ if TYPE_CHECKING:
     from mpcd.plan.ir import LogicalPlan
     from mpcd.roster.model import Roster
 
-DEGREE_MAX: Final = 2
-"""Highest power of one column in one value: x^3 and more of a column with few values would isolate one of them."""
-INDICATORS_MAX: Final = 3
-"""Most two-valued columns in one value: the joint cells double with each."""
 _LINEAR: Final = (ColumnRef, Constant, Add, Subtract, Multiply, Negate)
 
 
@@ -55,7 +45,7 @@ def check_plan(plan: LogicalPlan, roster: Roster) -> None:
         _check_relation(plan, relation)
         _check_nodes(plan, relation)
         _check_keys(plan, relation)
-        _check_gates(plan)
+        _check_gates(plan, relation)
         _check_minimal(plan)
         for index, value in enumerate(plan.values):
             try:
@@ -112,19 +102,19 @@ def _check_keys(plan: LogicalPlan, relation: Relation) -> None:
             raise FormError(f"keys[{index}]: the expression lies in [{found.low}, {found.high}]")
 
 
-def _check_gates(plan: LogicalPlan) -> None:
+def _check_gates(plan: LogicalPlan, relation: Relation) -> None:
     if plan.cohorts[0] != Cohort(None) or plan.gates[0] != Gate(0, None):
         raise FormError("gates: the first is the whole cell")
     if len(set(plan.cohorts)) != len(plan.cohorts):
         raise FormError("cohorts: one is listed twice")
-    for index, gate in enumerate(plan.gates):
-        if max(gate.inside, *gate.outside, 0) >= len(plan.cohorts):
-            raise FormError(f"gates[{index}]: a cohort that does not exist")
-        inside = plan.cohorts[gate.inside].condition
-        expected = None if inside is None else Cohort(IsNotTrue(inside))
-        actual = None if gate.complement is None else plan.cohorts[gate.complement]
-        if actual != expected:
-            raise FormError(f"gates[{index}]: the complement is not that of the inside")
+    found = protect(plan.values, plan.where, plan.keys, relation)
+    for name, claimed, actual in (
+        ("cohorts", plan.cohorts, found.cohorts),
+        ("gates", plan.gates, found.gates),
+        ("values' gates", tuple(value.gate for value in plan.values), found.gate_of),
+    ):
+        if claimed != actual:
+            raise FormError(f"{name}: not those that keep the outputs from isolating people")
     pairs = [(value.field, value.gate) for value in plan.values]
     if plan.shape.gates != len(plan.gates) or [(v.field, v.gate) for v in plan.shape.values] != pairs:
         raise FormError("shape: values and gates are not those of the plan")
@@ -148,16 +138,9 @@ def _check_value(plan: LogicalPlan, relation: Relation, value: LocalValue) -> No
         raise FormError(f": a row's contribution lies in [{found.low}, {found.high}]")
     if value.field != ranges.field_for(found.low, found.high, plan.rows_max):
         raise FormError(f": field {value.field} is not the narrowest that holds the sum")
-    gate = plan.gates[value.gate] if value.gate < len(plan.gates) else None
-    if gate is None or plan.cohorts[gate.inside].condition != value.condition:
-        raise FormError(": the gate counts other rows than the value")
-    present = set(conjuncts(value.condition))
-    for column in columns_of(*value.factors):
-        if relation.bounds(column).nullable and Not(IsNull(column)) not in present:
-            raise FormError(f": column {column.name!r} may be NULL")
-    also = {plan.cohorts[index] for index in gate.also}
-    if not also.issuperset(indicator_cells(value.factors, value.condition, relation)):
-        raise FormError(": a column of two values needs both cells in the gate")
+    missing = nullable(value.factors, (plan.where, value.condition), relation)
+    if missing:
+        raise FormError(f": column {missing[0].name!r} may be NULL")
 
 
 def check_factors(factors: tuple[Expr, ...]) -> None:
@@ -183,31 +166,3 @@ def degree(expr: Expr, column: ColumnRef) -> int:
             return degree(operand, column)
         case _:
             return 0
-
-
-def indicator_cells(factors: tuple[Expr, ...], condition: Pred | None, relation: Relation) -> tuple[Cohort, ...]:
-    """The cells that a sum over two-valued columns tells apart, and which its gate must therefore cover.
-
-    The sum of such a column is a count of people, and its product with another column is a sum over those people.  With
-    several such columns these are the joint cells.
-    """
-    columns = sorted(columns_of(*factors), key=lambda ref: (ref.source, ref.name))
-    binary = [column for column in columns if relation.bounds(column).count == 2]
-    if not binary:
-        return ()
-    if len(binary) > INDICATORS_MAX:
-        raise PlanUnsupported(
-            f"an aggregate over more than {INDICATORS_MAX} two-valued columns at once; GROUP BY some of them instead"
-        )
-    levels = [(relation.bounds(column).low, relation.bounds(column).high) for column in binary]
-    return tuple(
-        Cohort(
-            conjunction(
-                (
-                    *conjuncts(condition),
-                    *(Compare("=", column, Constant(level)) for column, level in zip(binary, cell, strict=True)),
-                )
-            )
-        )
-        for cell in itertools.product(*levels)
-    )

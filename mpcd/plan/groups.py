@@ -17,7 +17,7 @@ from sqlglot import exp
 from mpcd.errors import PlanInvalid, PlanUnsupported
 from mpcd.plan import scalar
 from mpcd.plan.moments import Combination, Moments, added, expression, scaled
-from mpcd.plan.nodes import Case, Cohort, Expr, IsNotTrue, IsNull, Not, Pred, Truth, conjunction, conjuncts, walk
+from mpcd.plan.nodes import Case, Expr, IsNull, Not, Pred, Truth, conjunction, conjuncts, walk
 from mpcd.plan.ranges import bounds
 from mpcd.plan.rows import COMPARISONS, PREDICATES, Rows, flatten, known_level, literal_number, rounding_digits, unwrap
 from mpcd.plan.scalar import NUMERIC, Scalar, numeric
@@ -386,9 +386,9 @@ class Groups:
     def _step(
         self, argument: exp.Expr, condition: Pred | None, *, needs_squares: bool
     ) -> tuple[Combination, Combination, Combination, Type] | None:
-        """Moments of `CASE WHEN c THEN e ELSE k END`: the cells where c holds and where it does not are both gated.
+        """Moments of `CASE WHEN c THEN e ELSE k END`: k + CASE WHEN c THEN e - k ELSE 0 END.
 
-        It is k + CASE WHEN c THEN e - k ELSE 0 END, a sum over the rows of c and a count of all.
+        That is a sum over the rows of c and a count of all: two sets of rows like any others (rule 18).
         """
         if not isinstance(argument, (exp.Case, exp.If)):
             return None
@@ -403,10 +403,9 @@ class Groups:
             raise PlanUnsupported(f"the column after THEN may be NULL; {_CASE_ADVICE}")
         step = scalar.subtract(inner, scalar.number(outer.offset, outer.type, outer.scale))
         inside = conjunction((*conjuncts(condition), when))
-        also = () if condition is None else (Cohort(conjunction((*conjuncts(condition), IsNotTrue(when)))),)
         rows = self.moments.count(condition)
-        part = self.moments.total(step, inside, also)
-        squares = self.moments.product(step, step, inside, also) if needs_squares else {}
+        part = self.moments.total(step, inside)
+        squares = self.moments.product(step, step, inside) if needs_squares else {}
         base = outer.offset
         kind = "double" if "double" in (inner.type, outer.type) else step.type
         return (

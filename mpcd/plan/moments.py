@@ -5,30 +5,29 @@ products. This is where they become integers that owners sum: squares and produc
 the middle of the declared bounds where that makes the narrow field suffice, and moved back to the origin exactly in
 the shape.
 
-Every value hangs on the gate of its own rows (SECURITY rule 18): those that pass WHERE and FILTER and have no NULL
-argument, together with their complement in the cell.
+A value's rows are those that pass WHERE and FILTER and have no NULL argument; parts of its condition that WHERE implies
+are left out.  Gates come last, when all values are known (`isolation`, SECURITY rule 18).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 from mpcd import limits
 from mpcd.errors import PlanUnsupported, RangeTooWide
 from mpcd.plan import ranges
-from mpcd.plan.check import check_factors, indicator_cells
+from mpcd.plan.check import check_factors
+from mpcd.plan.isolation import Protection, nullable, protect, relative
 from mpcd.plan.nodes import (
-    Cohort,
     Expr,
-    Gate,
-    IsNotTrue,
+    GroupKey,
     IsNull,
     LocalValue,
     Not,
     Pred,
     ValueKind,
-    columns_of,
     conjunction,
     conjuncts,
 )
@@ -45,80 +44,67 @@ Combination = Mapping[int, Fraction]
 class Moments:
     """Collects what owners must compute; equal requests share."""
 
-    def __init__(self, relation: Relation) -> None:
+    def __init__(self, relation: Relation, where: Pred | None) -> None:
         self.relation = relation
-        self._cohorts: dict[Cohort, int] = {Cohort(None): 0}
-        self._gates: dict[Gate, int] = {Gate(0, None): 0}
+        self.where = where
+        self._relative: dict[Pred, Pred | None] = {}
         self._values: dict[LocalValue, int] = {}
 
-    @property
-    def cohorts(self) -> tuple[Cohort, ...]:
-        """All cohorts, the whole cell first."""
-        return tuple(self._cohorts)
+    def protected(self, keys: Sequence[GroupKey]) -> tuple[tuple[LocalValue, ...], Protection]:
+        """All values, each with its gate, and the cohorts and gates.
 
-    @property
-    def gates(self) -> tuple[Gate, ...]:
-        """All gates, that of the whole cell first."""
-        return tuple(self._gates)
-
-    @property
-    def values(self) -> tuple[LocalValue, ...]:
-        """All values."""
-        return tuple(self._values)
+        Raises:
+            PlanUnsupported: the values could isolate people in a way that no gate covers.
+        """
+        values = tuple(self._values)
+        found = protect(values, self.where, keys, self.relation)
+        return tuple(replace(value, gate=gate) for value, gate in zip(values, found.gate_of, strict=True)), found
 
     # -------------------------------------------------------------------------------------------- conditions
 
     def present(self, condition: Pred | None, *exprs: Expr) -> Pred | None:
         """The condition, and that none of the columns is NULL."""
-        columns = sorted(columns_of(*exprs), key=lambda ref: (ref.source, ref.name))
-        nullable = [column for column in columns if self.relation.bounds(column).nullable]
-        return conjunction((*(Not(IsNull(column)) for column in nullable), *conjuncts(condition)))
+        missing = nullable(exprs, (self.where, condition), self.relation)
+        return conjunction((*(Not(IsNull(column)) for column in missing), *conjuncts(condition)))
 
-    def _cohort(self, cohort: Cohort) -> int:
-        index = self._cohorts.setdefault(cohort, len(self._cohorts))
-        if len(self._cohorts) > limits.PLAN_COHORTS_MAX:
-            raise PlanUnsupported(
-                f"more than {limits.PLAN_COHORTS_MAX} different sets of patients; ask for fewer FILTERs at once"
-            )
-        return index
-
-    def _gate(self, condition: Pred | None, also: tuple[Cohort, ...]) -> int:
-        complement = None if condition is None else self._cohort(Cohort(IsNotTrue(condition)))
-        gate = Gate(self._cohort(Cohort(condition)), complement, tuple(self._cohort(cohort) for cohort in also))
-        return self._gates.setdefault(gate, len(self._gates))
+    def _beside_where(self, condition: Pred | None) -> Pred | None:
+        """What of the condition WHERE does not imply."""
+        if condition is None:
+            return None
+        if condition not in self._relative:
+            self._relative[condition] = relative(condition, self.where, self.relation)
+        return self._relative[condition]
 
     # -------------------------------------------------------------------------------------------- values
 
-    def count(self, condition: Pred | None, also: tuple[Cohort, ...] = ()) -> Combination:
-        """How many rows pass; `also` are further cohorts for the gate."""
-        return {self._value("count", (), condition, 0, 1, also): Fraction(1)}
+    def count(self, condition: Pred | None) -> Combination:
+        """How many rows pass."""
+        return {self._value("count", (), condition, 0, 1): Fraction(1)}
 
-    def total(self, argument: Scalar, condition: Pred | None, also: tuple[Cohort, ...] = ()) -> Combination:
+    def total(self, argument: Scalar, condition: Pred | None) -> Combination:
         """The sum of a number over the rows that pass; no NULL may be among them."""
         if argument.expr is None:
-            return scaled(self.count(condition, also), argument.offset)
-        total = scaled(self._sum((argument.expr,), condition, also), argument.factor)
+            return scaled(self.count(condition), argument.offset)
+        total = scaled(self._sum((argument.expr,), condition), argument.factor)
         if argument.offset == 0:
             return total
-        return added(total, scaled(self.count(condition, also), argument.offset))
+        return added(total, scaled(self.count(condition), argument.offset))
 
-    def product(
-        self, left: Scalar, right: Scalar, condition: Pred | None, also: tuple[Cohort, ...] = ()
-    ) -> Combination:
+    def product(self, left: Scalar, right: Scalar, condition: Pred | None) -> Combination:
         """The sum of left * right over the rows that pass."""
         if left.expr is None or right.expr is None:
             constant, other = (left, right) if left.expr is None else (right, left)
-            known = self.count(condition, also) if constant.offset == 0 else self.total(other, condition, also)
+            known = self.count(condition) if constant.offset == 0 else self.total(other, condition)
             return scaled(known, constant.offset)
         # (fx + o)(gy + p) = fg xy + fp x + o (gy + p)
-        parts = [scaled(self._product(left.expr, right.expr, condition, also), left.factor * right.factor)]
+        parts = [scaled(self._product(left.expr, right.expr, condition), left.factor * right.factor)]
         if right.offset:
-            parts.append(scaled(self._sum((left.expr,), condition, also), left.factor * right.offset))
+            parts.append(scaled(self._sum((left.expr,), condition), left.factor * right.offset))
         if left.offset:
-            parts.append(scaled(self.total(right, condition, also), left.offset))
+            parts.append(scaled(self.total(right, condition), left.offset))
         return added(*parts)
 
-    def _product(self, x: Expr, y: Expr, condition: Pred | None, also: tuple[Cohort, ...]) -> Combination:
+    def _product(self, x: Expr, y: Expr, condition: Pred | None) -> Combination:
         """The sum of x * y, about a centre where that saves the wide field."""
         if _order(y) < _order(x):
             x, y = y, x
@@ -127,20 +113,20 @@ class Moments:
         plain = self._field(_product_bounds(a, b, same=x == y))
         moved = self._field(_product_bounds(_shifted(a, centre_x), _shifted(b, centre_y), same=x == y))
         if plain == "p" or moved is None or plain == moved:
-            return self._sum((x, y), condition, also)
-        centred = self._sum((plus(x, -centre_x), plus(y, -centre_y)), condition, also)
+            return self._sum((x, y), condition)
+        centred = self._sum((plus(x, -centre_x), plus(y, -centre_y)), condition)
         # sum xy = sum (x-c)(y-d) + d sum x + c sum y - n c d
         return added(
             centred,
-            scaled(self._sum((x,), condition, also), Fraction(centre_y)),
-            scaled(self._sum((y,), condition, also), Fraction(centre_x)),
-            scaled(self.count(condition, also), Fraction(-centre_x * centre_y)),
+            scaled(self._sum((x,), condition), Fraction(centre_y)),
+            scaled(self._sum((y,), condition), Fraction(centre_x)),
+            scaled(self.count(condition), Fraction(-centre_x * centre_y)),
         )
 
     def _field(self, found: Bounds) -> shape.FieldName | None:
         return ranges.field_for(found.low, found.high, self.relation.rows_max)
 
-    def _sum(self, factors: tuple[Expr, ...], condition: Pred | None, also: tuple[Cohort, ...]) -> Combination:
+    def _sum(self, factors: tuple[Expr, ...], condition: Pred | None) -> Combination:
         try:
             check_factors(factors)
         except FormError as error:
@@ -152,8 +138,7 @@ class Moments:
         found = bounded[0]
         if len(bounded) == 2:
             found = _product_bounds(bounded[0], bounded[1], same=factors[0] == factors[1])
-        cells = (*also, *indicator_cells(factors, condition, self.relation))
-        return {self._value("sum", factors, condition, found.low, found.high, cells): Fraction(1)}
+        return {self._value("sum", factors, condition, found.low, found.high): Fraction(1)}
 
     def _value(
         self,
@@ -162,7 +147,6 @@ class Moments:
         condition: Pred | None,
         low: int,
         high: int,
-        also: tuple[Cohort, ...],
     ) -> int:
         rows_max = self.relation.rows_max
         field = ranges.field_for(low, high, rows_max)
@@ -172,8 +156,7 @@ class Moments:
                 f"{high} from the declared bounds, times {rows_max} rows; the widest field holds less than "
                 f"{FIELD_LIMITS['q']} (2^126). Tighter bounds or a smaller rows_max in the roster would help"
             )
-        gate = self._gate(condition, also)
-        value = LocalValue(kind, factors, condition, low, high, field, gate)
+        value = LocalValue(kind, factors, self._beside_where(condition), low, high, field, gate=0)
         index = self._values.setdefault(value, len(self._values))
         if len(self._values) > limits.PLAN_VALUES_MAX:
             raise PlanUnsupported(f"more than {limits.PLAN_VALUES_MAX} values; ask for fewer columns at once")

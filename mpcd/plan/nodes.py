@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from mpcd import limits
 from mpcd.results.schema import FormError, Union, big, boolean, integer, optional, pair, record, sequence, text, word
 from mpcd.results.shape import FieldName
 
@@ -232,11 +233,12 @@ class Cohort:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What must pass before a value that hangs on it may be opened; cohorts by index, `complement` None for gate 0.
+    """What must pass before a value that hangs on it may be opened; cohorts by index.
 
-    `inside` must pass the floor and `min_owners`, or be empty over all owners.  So must `complement` and every cohort
-    in `also` (SECURITY rule 18): what is left of the cell when the inside is taken out, so that nobody is isolated by
-    subtracting.
+    `inside` must pass the floor and `min_owners`, and so must `complement` and every cohort in `also` (SECURITY rule
+    18): what is left when the request's sets of rows are taken out of one another, so that nobody is isolated by
+    subtracting (`mpcd.plan.isolation`).  `complement` is what is left of the cell beside the inside; None where the
+    conditions themselves leave no row there.
     """
 
     inside: int
@@ -309,7 +311,7 @@ JOIN: Final = record(
 )
 GROUP_KEY: Final = record(GroupKey, name=NAME, expr=EXPR, low=big, count=integer(1, 2**40), nullable=boolean)
 COHORT: Final = record(Cohort, condition=optional(PRED))
-GATE: Final = record(Gate, inside=INDEX, complement=optional(INDEX), also=sequence(INDEX, 64))
+GATE: Final = record(Gate, inside=INDEX, complement=optional(INDEX), also=sequence(INDEX, limits.PLAN_COHORTS_MAX))
 LOCAL_VALUE: Final = record(
     LocalValue,
     kind=word("count", "sum"),

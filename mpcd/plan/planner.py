@@ -1,8 +1,8 @@
 """`plan_sql`: SQL text and roster to a logical plan (layer 3, no I/O).
 
 The pipeline: caps and allow-list (`sql`), FROM and joins (`relation`), WHERE (`rows`), group keys (`keys`), select
-list, HAVING and ORDER BY (`groups`, collecting `moments`), then uses and a check of the finished plan, the same one
-that the parent will make.
+list, HAVING and ORDER BY (`groups`, collecting `moments`), gates (`isolation`), then uses and a check of the finished
+plan, the same one that the parent will make.
 """
 
 from __future__ import annotations
@@ -77,12 +77,13 @@ def _plan(select: exp.Select, roster: Roster, as_of: dt.date) -> LogicalPlan:
     rows = Rows(names, aliases)
     where = select.args.get("where")
     condition = None if where is None else rows.predicate(where.this)
+    condition = None if condition == Truth(True) else condition
     key_nodes = _key_nodes(select, names, aliases)
     if len(key_nodes) > KEYS_MAX:
         raise PlanUnsupported(f"GROUP BY takes at most {KEYS_MAX} columns")
     planned = [plan_key(rows, node, _key_name(node, items, names)) for node in key_nodes]
     _check_cells([key for key, _, _ in planned])
-    moments = Moments(relation)
+    moments = Moments(relation, condition)
     groups = Groups(rows, moments, [key for _, _, key in planned])
     outputs = tuple(_output(groups, item, names) for item in items)
     having, order = _having(select, groups, aliases), _order(select, groups, aliases)
@@ -90,11 +91,13 @@ def _plan(select: exp.Select, roster: Roster, as_of: dt.date) -> LogicalPlan:
         raise PlanUnsupported(
             "rows never leave their owners; ask for aggregates, such as COUNT(*) or AVG(...), or GROUP BY a column"
         )
+    keys = tuple(key for key, _, _ in planned)
+    values, protection = moments.protected(keys)
     limit, offset = _whole_number(select, "limit"), _whole_number(select, "offset") or 0
     result = Shape(
         keys=tuple(key_shape for _, key_shape, _ in planned),
-        gates=len(moments.gates),
-        values=tuple(ValueShape(value.field, value.gate) for value in moments.values),
+        gates=len(protection.gates),
+        values=tuple(ValueShape(value.field, value.gate) for value in values),
         outputs=outputs,
         having=having,
         order=order,
@@ -105,17 +108,17 @@ def _plan(select: exp.Select, roster: Roster, as_of: dt.date) -> LogicalPlan:
         LogicalPlan(
             sources=sources,
             joins=joins,
-            where=None if condition == Truth(True) else condition,
-            keys=tuple(key for key, _, _ in planned),
+            where=condition,
+            keys=keys,
             persons=relation.persons,
             persons_unique=relation.persons_unique,
             persons_disjoint=relation.persons_disjoint,
             rows_disjoint=True,
             rows_max=relation.rows_max,
             cohort_width=relation.cohort_width,
-            cohorts=moments.cohorts,
-            gates=moments.gates,
-            values=moments.values,
+            cohorts=protection.cohorts,
+            gates=protection.gates,
+            values=values,
             uses={},
             shape=result,
             owners=relation.owners,

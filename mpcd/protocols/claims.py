@@ -177,13 +177,17 @@ class _Blocks:
         missing = self.chunk * self.chunks - self.count
         return self.field.concatenate([v, self.field.zeros(missing)]) if missing else np.ascontiguousarray(v)
 
-    def fold(self, weights: Vector, pair: Pair, out: Pair) -> None:
-        """out_c = sum over j of weights_j v_cj, for both components."""
+    def fold(self, weights: Vector, pair: Pair, out: Pair, alpha: Vector | None = None) -> None:
+        """out_c = alpha_c (1 when None) times the sum over j of weights_j v_cj, for both components."""
         field = self.field
+        if self.chunk == 4 and all(field.fold4(alpha, weights, v, target) for v, target in zip(pair, out, strict=True)):
+            return
         row = np.ascontiguousarray(weights).reshape(1, *weights.shape)
         for v, target in zip(pair, out, strict=True):
             blocks = self._padded(v).reshape(self.chunk, self.chunks, *v.shape[1:])
             target[:] = field.matmul(row, blocks).reshape(target.shape)
+            if alpha is not None:
+                target[:] = field.mul(target, alpha)
 
 
 class PlainSegment:
@@ -218,6 +222,9 @@ class ProductSegment:
     def gram(self, first: int) -> Vector:
         """See `Segment`."""
         field, blocks, alpha = self._field, self._blocks, self._alpha
+        fused = field.first4(alpha, blocks.x, blocks.y, self._z) if first == 4 else None
+        if fused is not None:
+            return fused
         result = field.zeros(first * (first + 2))
         for j in range(first):
             size = blocks.size(j)
@@ -234,9 +241,7 @@ class ProductSegment:
 
     def fold(self, weights_x: Vector, weights_y: Vector, x: Pair, y: Pair) -> None:
         """See `Segment`."""
-        self._blocks.fold(weights_x, self._blocks.x, x)
-        for target in x:
-            target[:] = self._field.mul(target, self._alpha)
+        self._blocks.fold(weights_x, self._blocks.x, x, self._alpha)
         self._blocks.fold(weights_y, self._blocks.y, y)
 
 
@@ -283,6 +288,11 @@ class Claim:
 
     # ---------------------------------------------------------------------------------------- before the first coin
 
+    def gate(self, a: Replicated, b: Replicated) -> Vector:
+        """Our summand of a b, unmasked."""
+        nothing = np.zeros(self.field.words_per_element, dtype=np.uint64)
+        return self.field.mul_masked(a.a, a.b, b.a, b.b, nothing, nothing)[0]
+
     def mask(self, a: Replicated, b: Replicated, c: Replicated) -> None:
         """The mask gate c = a b, a and b uniform in this field; all of c's messages precede the first coin."""
         assert not self._segments
@@ -308,6 +318,8 @@ class Claim:
         x, y, z = record.x, record.y, record.z
         if isinstance(x, Planes):
             return BitsSegment(field, elements(seed, label, field, x.a.size * 8), record)  # type: ignore[arg-type]
+        assert not isinstance(y, Planes)
+        assert not isinstance(z, Planes)
         match record.relation:
             case Products():
                 return ProductSegment(field, elements(seed, label, field, -(-len(x) // first)), record, first)
@@ -346,7 +358,9 @@ class Claim:
         """Our summands of the 2L - 2 coefficients of G that are sent, lowest first."""
         field, chunk = self.field, self.levels[level]
         if level:
-            return _coefficients(field, _Blocks(field, self._x, self._y, chunk).gram(), chunk)
+            blocks = _Blocks(field, self._x, self._y, chunk)
+            ready = field.gram4(*self._x, *self._y) if chunk == 4 and blocks.count % 4 == 0 else None
+            return _coefficients(field, blocks.gram(), chunk) if ready is None else ready
         beta = powers(field, self._beta, chunk)
         sums = field.zeros(chunk * (chunk + 2))
         for segment in self._segments:
@@ -380,11 +394,20 @@ class Claim:
     def _fold_blocks(self, chunk: int, weights_x: Vector, weights_y: Vector) -> None:
         field = self.field
         blocks = _Blocks(field, self._x, self._y, chunk)
-        x = (field.empty(blocks.chunks), field.empty(blocks.chunks))
-        y = (field.empty(blocks.chunks), field.empty(blocks.chunks))
-        blocks.fold(weights_x, self._x, x)
-        blocks.fold(weights_y, self._y, y)
+        x, y = self._room(blocks.chunks), self._room(blocks.chunks)
+        part = slice(0, blocks.chunks)
+        blocks.fold(weights_x, self._x, (x[0][part], x[1][part]))
+        blocks.fold(weights_y, self._y, (y[0][part], y[1][part]))
         self._x, self._y = x, y
+
+    def _room(self, count: int) -> Pair:
+        """Two vectors for `count` products, zeros up to whole chunks of the next level behind them."""
+        chunk = chunk_of(count) if count > 1 else 1
+        whole = -(-count // chunk) * chunk
+        pair = (self.field.empty(whole), self.field.empty(whole))
+        for v in pair:
+            v[count:] = 0
+        return pair
 
     def _fold_segments(self, weights_x: Vector, weights_y: Vector) -> None:
         """All segments into one vector, the mask gate last: alone in its chunk, at j = 0."""
@@ -392,8 +415,7 @@ class Claim:
         assert self._mask is not None
         (aa, ab), (ba, bb), _ = self._mask
         count = sum(segment.chunks for segment in self._segments)
-        self._x = (field.empty(count + 1), field.empty(count + 1))
-        self._y = (field.empty(count + 1), field.empty(count + 1))
+        self._x, self._y = self._room(count + 1), self._room(count + 1)
         with_beta = field.mul(weights_x, powers(field, self._beta, len(weights_x)))
         at = 0
         for segment in self._segments:

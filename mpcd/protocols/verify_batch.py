@@ -182,19 +182,13 @@ async def _gates(ctx: Context, claims: Sequence[Claim]) -> None:
         pair = await ctx.narrow(f"ab-{field.name}").random(field, 2)
         a, b = pair.take(slice(0, 1)), pair.take(slice(1, 2))
         factors.append((a, b))
-        products.append(await _masked(ctx.narrow(f"c-{field.name}"), field, _cross_terms(field, a, b)))
+        products.append(await _masked(ctx.narrow(f"c-{field.name}"), field, claim.gate(a, b)))
     message = b"".join(claim.field.encode(own) for claim, own in zip(claims, products, strict=True))
     at_barrier = ctx.narrow("barrier")
     received = await coin.barrier(at_barrier, message)
     shared = _shared(at_barrier, claims, products, received)
     for claim, (a, b), c in zip(claims, factors, shared, strict=True):
         claim.mask(a, b, c)
-
-
-def _cross_terms(field: Field, a: Replicated, b: Replicated) -> Vector:
-    """Our summand of a product, unmasked."""
-    nothing = np.zeros(field.words_per_element, dtype=np.uint64)
-    return field.mul_masked(a.a, a.b, b.a, b.b, nothing, nothing)[0]
 
 
 async def _masked(ctx: Context, field: Field, summands: Vector) -> Vector:

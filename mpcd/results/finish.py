@@ -1,8 +1,9 @@
 """From opened values to the table (layer 1, no I/O).
 
 The order is SQL's: cells without rows are no groups; HAVING, then ORDER BY, then OFFSET and LIMIT.  All of it happens
-on released cells alone.  A group whose HAVING hangs on a suppressed value is left out and counted in a note; in ORDER
-BY a suppressed value comes last, after NULLs, whichever way the order goes.
+on released cells alone.  Where zeros are hidden like small counts nobody knows which cells have no rows: they appear as
+groups whose values are suppressed, and a note says so.  A group whose HAVING hangs on a suppressed value is left out
+and counted in a note; in ORDER BY a suppressed value comes last, after NULLs, whichever way the order goes.
 """
 
 from __future__ import annotations
@@ -68,8 +69,11 @@ def finish(shape: Shape, statuses: Sequence[Sequence[int]], values: Sequence[Seq
         tuple(_cell(group, output.type, output.expression) for output in shape.outputs)
         for group in groups[shape.offset : end]
     )
-    notes = (_having_note(withheld),) if withheld else ()
-    return Table(tuple(TableColumn(output.name, output.type) for output in shape.outputs), rows, notes)
+    notes = [_having_note(withheld)] if withheld else []
+    hidden = any(isinstance(cell, Suppressed) for row in rows for cell in row)
+    if hidden and not any(STATUS_EMPTY in row for row in statuses):
+        notes.append("suppressed cells may be empty" + (", groups that do not exist among them" if shape.keys else ""))
+    return Table(tuple(TableColumn(output.name, output.type) for output in shape.outputs), rows, tuple(notes))
 
 
 def _having_note(withheld: int) -> str:

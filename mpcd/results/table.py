@@ -17,7 +17,8 @@ STATUS_RULES: Final[dict[int, Rule]] = {1: "floor", 2: "min_owners", 3: "complem
 RULES: Final[dict[Rule, str]] = {
     "floor": "too few persons besides the largest contributor's",
     "min_owners": "too few owners contribute",
-    "complement": "the rest of the cell has too few persons",
+    "complement": "too few persons, or none, are in the cell beside those of this output, or in one output and not in "
+    "another; ask about the same persons, with WHERE column IS NOT NULL or WHERE instead of FILTER",
 }
 """What each rule means, for notes below a table."""
 

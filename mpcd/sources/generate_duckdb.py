@@ -10,11 +10,12 @@ divisors go through NULLIF.  All this rests on the declared bounds, which an imp
 fail for other values of its columns' types (so, if a file were changed) is wrapped in TRY, which makes it NULL; for
 most the narrow types leave no such values.
 
-**Cohorts** count rows where a row is a person.  There the complement of a counted condition is not computed: it is the
-cell's count less the condition's.  Elsewhere they count distinct persons.  A hash table of (cell, person) per cohort
-takes seconds for ten million rows; snapshots therefore number their persons densely, and a bitmap per cell and *class*
-(`bitstring_agg`; one bit is set per row, however many cohorts there are) counts them in a fraction of that, as long as
-the bitmaps fit in memory.
+**Cohorts** count rows where a row is a person, else distinct persons; there are many, and they are made of few *atoms*:
+conditions joined by AND, OR and IS NOT TRUE.  So rows are grouped by cell and *class*, the set of atoms that are TRUE,
+and every cohort and every filtered sum is put together from classes.  Persons do not add up over classes: their
+index (dense in a snapshot) sets one bit per row in a bitmap per cell and class, and bitmaps are OR-ed.  Where bitmaps
+would take too much memory, a hash table of (cell, person) holds the classes in which the person was seen, ten times
+slower; beyond a few atoms each cohort is a FILTER of its own.
 """
 
 # ruff: noqa: S608  every identifier goes through `quoted`, every value through `number`
@@ -22,6 +23,7 @@ the bitmaps fit in memory.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -67,7 +69,15 @@ HALF: Final = 2**63
 _BIGINT_MAX: Final = 2**63 - 1
 _EPOCH: Final = "DATE '1970-01-01'"
 
+_ATOMS_MAX: Final = 8
+"""Conditions that make classes: up to 256 of them."""
+_ATOMS_HASHED_MAX: Final = 5
+"""Up to 32 classes, so that a set of classes fits a BIGINT."""
+_CLASSES_MAX: Final = 2**17
+"""Rows of the inner level."""
+
 How = Literal["counted", "complement", "narrow", "wide"]
+Mode = Literal["flat", "classes", "bitmaps", "hashes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,16 +260,47 @@ class Text:
 # ------------------------------------------------------------------------------------------------ the statement
 
 
+def atoms(pred: Pred | None) -> tuple[Pred, ...]:
+    """The predicates of which `pred` is made by AND, OR and IS NOT TRUE, each once."""
+    match pred:
+        case None | Truth():
+            return ()
+        case And(parts) | Or(parts):
+            return tuple(dict.fromkeys(atom for part in parts for atom in atoms(part)))
+        case IsNotTrue(part):
+            return atoms(part)
+        case _:
+            return (pred,)
+
+
+def holds(pred: Pred | None, true: AbstractSet[Pred]) -> bool:
+    """Whether `pred` is TRUE for a row for which, among its atoms, exactly those in `true` are TRUE.
+
+    That much is decided by two truth values, since AND and OR are TRUE only by parts that are TRUE.
+    """
+    match pred:
+        case None:
+            return True
+        case Truth(value):
+            return value is True
+        case And(parts):
+            return all(holds(part, true) for part in parts)
+        case Or(parts):
+            return any(holds(part, true) for part in parts)
+        case IsNotTrue(part):
+            return not holds(part, true)
+        case _:
+            return pred in true
+
+
 class _Writer:
     """Writes one statement; see the module's theory of operation.
 
-    Flat, `SELECT cell, aggregates FROM ... GROUP BY cell`, or in two levels where bitmaps serve several cohorts:
+    Flat, `SELECT cell, aggregates FROM ... GROUP BY cell`, or in two levels, GROUP BY cell in the outer one:
 
-        SELECT cell, SUM(v0), ..., bit_count(bit_or(persons) FILTER (WHERE class & 1 > 0)), ...
-        FROM (SELECT cell, class, aggregates AS v0, ..., bitstring_agg(person) AS persons ... GROUP BY cell, class)
-        GROUP BY cell
-
-    A class is a set of the cohorts' conditions, as a bit each: the rows for which exactly these are TRUE.
+        classes  SELECT cell, class, aggregates                          ... GROUP BY cell, class
+        bitmaps  SELECT cell, class, aggregates, bitstring_agg(person)   ... GROUP BY cell, class
+        hashes   SELECT cell, person, aggregates, bit_or(1 << class)     ... GROUP BY cell, person
     """
 
     def __init__(self, plan: LogicalPlan, text: Text, tables: Mapping[str, TableRows], threads: int) -> None:
@@ -268,18 +309,23 @@ class _Writer:
         self._tables = tables
         self._columns: list[str] = []
         self._inner: list[str] = []
-        self._rows_are_persons = plan.persons is None or plan.persons_unique
         self._persons = 0
         if plan.persons is not None:
             self._persons = tables[plan.sources[plan.persons.source].table].persons
-        conditions = dict.fromkeys(_positive(cohort.condition) for cohort in plan.cohorts)
-        self._conditions = tuple(condition for condition in conditions if condition is not None)
-        classes = 2 ** len(self._conditions)
-        bitmaps_bytes = max(plan.cells, 1) * classes * (self._persons // 8 + 16) * threads
-        self._bitmaps = (
-            not self._rows_are_persons and bitmaps_bytes <= BITMAP_BYTES_MAX and self._persons <= _BITMAP_PERSONS_MAX
-        )
-        self._two_levels = self._bitmaps and classes > 1
+        conditions = (*(c.condition for c in plan.cohorts), *(v.condition for v in plan.values))
+        self._atoms = tuple(dict.fromkeys(atom for condition in conditions for atom in atoms(condition)))
+        self._mode = self._choose(threads)
+
+    def _choose(self, threads: int) -> Mode:
+        """The fastest way that fits in memory."""
+        count = len(self._atoms)
+        classes = max(self._plan.cells, 1) * 2 ** min(count, 64)
+        if self._plan.persons is None or self._plan.persons_unique:
+            return "classes" if 2 <= count <= _ATOMS_MAX and classes <= _CLASSES_MAX else "flat"
+        bitmaps_bytes = classes * (self._persons // 8 + 16) * threads
+        if count <= _ATOMS_MAX and bitmaps_bytes <= BITMAP_BYTES_MAX and self._persons <= _BITMAP_PERSONS_MAX:
+            return "bitmaps"
+        return "hashes" if count <= _ATOMS_HASHED_MAX else "flat"
 
     def write(self) -> Statement:
         plan = self._plan
@@ -287,12 +333,12 @@ class _Writer:
         values = tuple(map(self._value, plan.values))
         fields = ", ".join(f"{text} AS c{index}" for index, text in enumerate(self._columns, start=1))
         cell = self._text.cell(plan.keys)
-        if self._two_levels:
-            inner = "".join(f", {text} AS v{index}" for index, text in enumerate(self._inner))
-            rows = f"SELECT {cell} AS c0, {self._class()} AS class, {self._bitmap()} AS persons{inner} {self._from()}"
-            sql = f"SELECT c0, {fields} FROM ({rows} GROUP BY 1, 2) GROUP BY c0"
-        else:
+        if self._mode == "flat":
             sql = f"SELECT {cell} AS c0, {fields} {self._from()}" + (" GROUP BY 1" if plan.keys else "")
+        else:
+            inner = "".join(f", {text} AS v{index}" for index, text in enumerate(self._inner))
+            rows = f"SELECT {cell} AS c0, {self._group()}{inner} {self._from()} GROUP BY 1, 2"
+            sql = f"SELECT c0, {fields} FROM ({rows}) GROUP BY c0"
         return Statement(sql, 1 + len(self._columns), cohorts, values)
 
     def _add(self, text: str) -> int:
@@ -300,14 +346,6 @@ class _Writer:
         if text not in self._columns:
             self._columns.append(text)
         return 1 + self._columns.index(text)
-
-    def _summed(self, aggregate: str) -> str:
-        """What the outermost SELECT calls a count or sum."""
-        if not self._two_levels:
-            return aggregate
-        if aggregate not in self._inner:
-            self._inner.append(aggregate)
-        return f"SUM(v{self._inner.index(aggregate)})"
 
     def _from(self) -> str:
         text = f"FROM {self._table(0)}"
@@ -319,57 +357,86 @@ class _Writer:
         catalog = self._tables[self._plan.sources[source].table].catalog
         return f"{quoted(catalog)}.main.{quoted(ROWS)} AS s{source}"
 
-    def _count(self, condition: Pred | None) -> int:
-        count = self._summed(f"COUNT(*){self._text.filter(condition)}")
-        return self._add(f"TRY_CAST({count} AS BIGINT)" if self._two_levels else count)
-
-    def _cohort(self, condition: Pred | None) -> Output:
-        if not self._rows_are_persons:
-            return Output("counted", self._distinct(condition))
-        if isinstance(condition, IsNotTrue):
-            return Output("complement", self._count(condition.part), self._count(None))
-        return Output("counted", self._count(condition))
-
-    def _distinct(self, condition: Pred | None) -> int:
-        if not self._bitmaps:
-            person = self._plan.persons
-            assert person is not None
-            return self._add(f"COUNT(DISTINCT s{person.source}.{quoted(person.name)}){self._text.filter(condition)}")
-        if not self._two_levels:
-            return self._add(f"bit_count({self._bitmap()})")
-        positive = _positive(condition)
-        if positive is None:
-            return self._add("bit_count(bit_or(persons))")
-        sign = "=" if isinstance(condition, IsNotTrue) else ">"
-        bit = 2 ** self._conditions.index(positive)
-        return self._add(f"bit_count(bit_or(persons) FILTER (WHERE class & {bit} {sign} 0))")
-
-    def _bitmap(self) -> str:
-        person = self._plan.persons
-        assert person is not None
-        return f"bitstring_agg(s{person.source}.{quoted(PERSON_INDEX)}, 0, {max(self._persons - 1, 0)})"
+    # ------------------------------------------------------------------------------------------ classes, persons
 
     def _class(self) -> str:
+        """The row's class: a bit per atom, set where it is TRUE."""
         bits = (
-            f"CASE WHEN {self._text.predicate(condition)} THEN {2**index} ELSE 0 END"
-            for index, condition in enumerate(self._conditions)
+            f"CASE WHEN {self._text.predicate(atom)} THEN {2**index} ELSE 0 END"
+            for index, atom in enumerate(self._atoms)
         )
-        return " + ".join(bits)
+        return " + ".join(bits) or "0"
+
+    def _classes(self, condition: Pred | None) -> list[int]:
+        """The classes whose rows pass the condition."""
+        sets = (
+            frozenset(atom for index, atom in enumerate(self._atoms) if number >> index & 1)
+            for number in range(2 ** len(self._atoms))
+        )
+        return [number for number, true in enumerate(sets) if holds(condition, true)]
+
+    def _class_filter(self, condition: Pred | None) -> str:
+        found = self._classes(condition)
+        if len(found) == 2 ** len(self._atoms):
+            return ""
+        return f" FILTER (WHERE class IN ({', '.join(map(str, found))}))" if found else " FILTER (WHERE FALSE)"
+
+    def _person(self, column: str) -> str:
+        person = self._plan.persons
+        assert person is not None
+        return f"s{person.source}.{quoted(column)}"
+
+    def _group(self) -> str:
+        """What the inner level groups by besides the cell, and what it knows of persons."""
+        if self._mode == "hashes":
+            return (
+                f"{self._person(PERSON_INDEX)} AS person, bit_or(1::BIGINT << CAST({self._class()} AS BIGINT)) AS seen"
+            )
+        if self._mode == "classes":
+            return f"{self._class()} AS class"
+        bitmap = f"bitstring_agg({self._person(PERSON_INDEX)}, 0, {max(self._persons - 1, 0)})"
+        return f"{self._class()} AS class, {bitmap} AS persons"
+
+    # ------------------------------------------------------------------------------------------ aggregates
+
+    def _over(self, aggregate: str, condition: Pred | None) -> str:
+        """A count or sum over the rows that pass the condition, as the outermost SELECT says it."""
+        if self._mode == "flat":
+            return aggregate + self._text.filter(condition)
+        if self._mode == "hashes":
+            aggregate += self._text.filter(condition)
+        if aggregate not in self._inner:
+            self._inner.append(aggregate)
+        outer = f"SUM(v{self._inner.index(aggregate)})"
+        return outer if self._mode == "hashes" else outer + self._class_filter(condition)
+
+    def _count(self, condition: Pred | None) -> int:
+        count = self._over("COUNT(*)", condition)
+        return self._add(count if self._mode == "flat" else f"TRY_CAST({count} AS BIGINT)")
+
+    def _cohort(self, condition: Pred | None) -> Output:
+        plan = self._plan
+        if plan.persons is None or plan.persons_unique:
+            if self._mode == "flat" and isinstance(condition, IsNotTrue):
+                return Output("complement", self._count(condition.part), self._count(None))
+            return Output("counted", self._count(condition))
+        if self._mode == "bitmaps":
+            return Output("counted", self._add(f"bit_count(bit_or(persons){self._class_filter(condition)})"))
+        if self._mode == "hashes":
+            mask = sum(2**number for number in self._classes(condition))
+            return Output("counted", self._add(f"COUNT(*) FILTER (WHERE seen & {mask}::BIGINT <> 0::BIGINT)"))
+        distinct = f"COUNT(DISTINCT {self._person(PERSON_INDEX)}){self._text.filter(condition)}"
+        return Output("counted", self._add(distinct))
 
     def _value(self, value: LocalValue) -> Output:
         if value.kind == "count":
             return Output("counted", self._count(value.condition))
-        total = self._summed(f"SUM({self._text.product(value)}){self._text.filter(value.condition)}")
+        total = self._over(f"SUM({self._text.product(value)})", value.condition)
         if value.field == "p":
             return Output("narrow", self._add(f"TRY_CAST({total} AS BIGINT)"))
         low = self._add(f"TRY_CAST({total} % {HALF}::HUGEINT AS BIGINT)")
         high = self._add(f"TRY_CAST({total} // {HALF}::HUGEINT AS BIGINT)")
         return Output("wide", low, high)
-
-
-def _positive(condition: Pred | None) -> Pred | None:
-    """The condition, or the one of which it is the complement."""
-    return condition.part if isinstance(condition, IsNotTrue) else condition
 
 
 def _pairs(join: Join) -> str:

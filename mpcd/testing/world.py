@@ -24,7 +24,15 @@ import numpy as np
 from mpcd.errors import MpcdError, PeerGone
 from mpcd.field import FP, Field, Vector, bits
 from mpcd.ids import COMPUTE_PARTIES, COMPUTE_ROLES, PartyId, Role, SessionId
-from mpcd.protocols.context import Context, InputContext, OuterContext, compute_context, input_context, outer_context
+from mpcd.protocols.context import (
+    Context,
+    InputContext,
+    OuterContext,
+    Transport,
+    compute_context,
+    input_context,
+    outer_context,
+)
 from mpcd.protocols.cost import Cost
 from mpcd.protocols.prss import KEY_BYTES, Prss, Stream
 from mpcd.protocols.verify import Counting, SemiHonest
@@ -117,6 +125,7 @@ class World:
         self._prss = prss
         self._verifier = verifier
         self._adversary: Adversary | None = None
+        self._liar: tuple[int, Callable[[Transport], Transport], Callable[[], Counting]] | None = None
         self._drawn = 0
 
     # ---------------------------------------------------------------------------------------- randomness
@@ -173,6 +182,11 @@ class World:
         self._adversary = adversary
         return self
 
+    def lie(self, party: int, transport: Callable[[Transport], Transport], verifier: Callable[[], Counting]) -> Self:
+        """In the next sessions compute party `party` runs on a transport and with a verifier of its own."""
+        self._liar = (party, transport, verifier)
+        return self
+
     def tamper(
         self,
         step: str,
@@ -214,8 +228,10 @@ class World:
         self.deferred = []
         for index, role in enumerate(COMPUTE_ROLES):
             prss = self._prss(index) if self._prss else Prss(keys[index], keys[(index + 1) % COMPUTE_PARTIES])
-            transport = driver.transport(role)
+            transport: Any = driver.transport(role)
             verifier = self._verifier()
+            if self._liar is not None and self._liar[0] == index:
+                transport, verifier = self._liar[1](transport), self._liar[2]()
             self.deferred.append(verifier)
             ctx = compute_context(
                 index, transport, prss, verifier.security, session=session, parties=parties, verifier=verifier

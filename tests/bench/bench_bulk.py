@@ -79,7 +79,7 @@ async def main(party: int, mesh: Mesh, arguments: dict[str, Any]) -> dict[str, A
         with mesh.session(session, processes.PLACES) as links:
             transport = links.transport(role)
             prss = Prss(keys[party], keys[(party + 1) % 3])
-            ctx = compute_context(party, transport, prss, session=session)
+            ctx = compute_context(party, transport, prss, "semi-honest", session=session)
             others = {following: b"go", previous: b"go"}
             await transport.exchange(Step("start"), others, dict.fromkeys(others, 2))
             sent = sum(status.wire_bytes_sent for status in mesh.statuses())

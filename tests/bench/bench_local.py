@@ -1,6 +1,6 @@
 """What an owner's local part costs beside plain DuckDB on the same snapshots, in the same run.
 
-    python tests/bench/bench_local.py [--rows 10000000] [--repeat 5] [--threads 2] [--json FILE]
+    python tests/bench/bench_local.py [--rows 10000000] [--repeat 5] [--threads 2] [--directory DIR] [--json FILE]
 
 Three hospitals, each with two snapshots of `--rows` rows, in the form that an import writes (built here by SQL, since
 what is measured is not the import).  For each query, alternating:
@@ -34,7 +34,17 @@ from mpcd.plan.planner import plan_sql
 from mpcd.roster import Column, Party, Roster, Table
 from mpcd.sources.engine import DuckdbEngine, EngineSettings
 from mpcd.sources.import_child import content_digest
-from mpcd.sources.snapshot import PERSON_INDEX, DataSet, Manifest, column_type, definition, file_sha256, publish, settle
+from mpcd.sources.snapshot import (
+    PERSON_INDEX,
+    DataSet,
+    Manifest,
+    column_type,
+    current,
+    definition,
+    file_sha256,
+    publish,
+    settle,
+)
 
 HOSPITALS = 3
 RATIO_MAX = 1.15
@@ -107,7 +117,7 @@ def build(table: Table, rows: int, seed: int, directory: Path) -> None:
     manifest = Manifest(
         table.name, version, definition(table), rows, persons, file_sha256(path), duckdb=duckdb.__version__
     )
-    (directory / table.name).mkdir()
+    (directory / table.name).mkdir(exist_ok=True)
     settle(path, manifest, directory)
     workspace.rmdir()
     publish(directory, table, version)
@@ -123,6 +133,7 @@ PLAIN = """
 import json, sys, time, duckdb
 paths, threads = json.loads(sys.argv[1]), sys.argv[2]
 connection = duckdb.connect(":memory:", config={"threads": threads, "memory_limit": "2GB"})
+connection.execute("SET enable_progress_bar = false")  # it is printed after two seconds, on standard output
 for name, path in paths.items():
     connection.execute(f"ATTACH '{path}' AS {name}_file (READ_ONLY)")
     connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {name}_file.main.rows")
@@ -152,7 +163,8 @@ def run_plain(processes: list[subprocess.Popen[str]], sql: str) -> float:
         process.stdin.flush()
     for process in processes:
         assert process.stdout is not None
-        assert process.stdout.readline() == "done\n"
+        if (line := process.stdout.readline()) != "done\n":
+            raise RuntimeError(f"a plain DuckDB process said {line!r} (status {process.poll()})")
     return time.perf_counter() - started
 
 
@@ -202,16 +214,19 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--directory", type=Path, help="keep the snapshots here, and use those that are there")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     roster = make_roster(args.rows)
-    with tempfile.TemporaryDirectory(prefix="mpcd-bench-") as home:
+    with tempfile.TemporaryDirectory(prefix="mpcd-bench-") as temporary:
+        home = args.directory or Path(temporary)
         sets = []
         for hospital in range(HOSPITALS):
-            directory = Path(home) / str(hospital)
-            directory.mkdir()
+            directory = home / f"{args.rows}-{hospital}"
+            directory.mkdir(parents=True, exist_ok=True)
             for table in roster.tables:
-                build(table, args.rows, hospital, directory)
+                if current(directory, table.name) is None:
+                    build(table, args.rows, hospital, directory)
             sets.append(DataSet.published(directory, [table.name for table in roster.tables]))
         results = trio.run(measure, args, sets, roster)
     summary = {

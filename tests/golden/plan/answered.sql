@@ -43,17 +43,14 @@ SELECT ward, COUNT(crp), SUM(temp * 2.5 + 1) FROM visits WHERE crp > 1.25 GROUP 
 -- where crp > 12
 -- key ward: ward in [0, 2] and NULL
 -- cohort 0: all
--- cohort 1: (crp is not null) is not true
--- cohort 2: crp is not null
--- cohort 3: (temp is not null) is not true
--- cohort 4: temp is not null
+-- cohort 1: (temp is not null) is not true
+-- cohort 2: temp is not null
 -- gate 0: cohort 0
 -- gate 1: cohort 2, and outside it 1
--- gate 2: cohort 4, and outside it 3
--- value 0: count(*) each in [0, 1], field p, gate 1
--- value 1: count(*) each in [0, 1], field p, gate 2
--- value 2: sum(temp) each in [-500, 4500], field p, gate 2
--- value 3: sum(crp) each in [0, 5000], field p, gate 1
+-- value 0: count(*) each in [0, 1], field p, gate 0
+-- value 1: count(*) each in [0, 1], field p, gate 1
+-- value 2: sum(temp) each in [-500, 4500], field p, gate 1
+-- value 3: sum(crp) each in [0, 5000], field p, gate 0
 -- output ward text: k0
 -- output COUNT(crp) integer: v0
 -- output SUM(temp * 2.5 + 1) decimal(3): sum(v1, (1 v1 + 1/40 v2))
@@ -104,12 +101,12 @@ SELECT SUM(CASE WHEN los > 3 THEN 1 ELSE 0 END) FILTER (WHERE icu) FROM visits
 -- cohort 0: all
 -- cohort 1: (icu = 1) is not true
 -- cohort 2: icu = 1
--- cohort 3: ((icu = 1 and los > 3)) is not true
--- cohort 4: (icu = 1 and los > 3)
--- cohort 5: (icu = 1 and (los > 3) is not true)
+-- cohort 3: (icu = 1 and ((icu = 1 and los > 3)) is not true)
+-- cohort 4: ((icu = 1 and los > 3)) is not true
+-- cohort 5: (icu = 1 and los > 3)
 -- gate 0: cohort 0
--- gate 1: cohort 2, and outside it 1
--- gate 2: cohort 4, and outside it 3, 5
+-- gate 1: cohort 2, and outside it 1, 3
+-- gate 2: cohort 5, and outside it 4, 3
 -- value 0: count(*) each in [0, 1], field p, gate 1
 -- value 1: count(*) each in [0, 1], field p, gate 2
 -- output SUM(CASE WHEN los > 3 THEN 1 ELSE 0 END) FILTER(WHERE icu) integer: sum(v0, (0 v0 + 1 v1))
@@ -120,8 +117,8 @@ SELECT AVG(cens), CORR(cens, age) FROM gbsg2
 -- from gbsg2 as gbsg2
 -- each row is a person; at most 3000 rows at 3 owners
 -- cohort 0: all
--- cohort 1: cens = 0
--- cohort 2: cens = 1
+-- cohort 1: (cens = 0) is not true
+-- cohort 2: cens = 0
 -- gate 0: cohort 0
 -- gate 1: cohort 0, and outside it 1, 2
 -- value 0: count(*) each in [0, 1], field p, gate 0
@@ -139,10 +136,10 @@ SELECT SUM(b1 * b2) FROM bits
 -- from bits as bits
 -- each row is a person; at most 300 rows at 3 owners
 -- cohort 0: all
--- cohort 1: (b1 = 0 and b2 = 0)
--- cohort 2: (b1 = 0 and b2 = 1)
--- cohort 3: (b1 = 1 and b2 = 0)
--- cohort 4: (b1 = 1 and b2 = 1)
+-- cohort 1: (((b1 = 0 and b2 = 0)) is not true and ((b1 = 0 and b2 = 1)) is not true and ((b1 = 1 and b2 = 0)) is not true)
+-- cohort 2: (b1 = 1 and b2 = 0)
+-- cohort 3: (b1 = 0 and b2 = 1)
+-- cohort 4: (b1 = 0 and b2 = 0)
 -- gate 0: cohort 0
 -- gate 1: cohort 0, and outside it 1, 2, 3, 4
 -- value 0: count(*) each in [0, 1], field p, gate 0
@@ -298,3 +295,100 @@ GROUP BY "ph.ecog"
 -- output ph.ecog integer: k0
 -- output COUNT(*) integer: v0
 -- uses visits.ph.ecog: group
+
+SELECT SUM(tsize) FILTER (WHERE horTh = 'no'), SUM(tsize) FILTER (WHERE horTh = 'no' AND age < 91) FROM gbsg2
+-- from gbsg2 as gbsg2
+-- each row is a person; at most 3000 rows at 3 owners
+-- cohort 0: all
+-- cohort 1: (horTh = 0) is not true
+-- cohort 2: horTh = 0
+-- cohort 3: (horTh = 0 and ((horTh = 0 and age < 91)) is not true)
+-- cohort 4: ((horTh = 0 and age < 91)) is not true
+-- cohort 5: (horTh = 0 and age < 91)
+-- gate 0: cohort 0
+-- gate 1: cohort 2, and outside it 1, 3
+-- gate 2: cohort 5, and outside it 4, 3
+-- value 0: count(*) each in [0, 1], field p, gate 1
+-- value 1: sum(tsize) each in [0, 150], field p, gate 1
+-- value 2: count(*) each in [0, 1], field p, gate 2
+-- value 3: sum(tsize) each in [0, 150], field p, gate 2
+-- output SUM(tsize) FILTER(WHERE horTh = 'no') integer: sum(v0, v1)
+-- output SUM(tsize) FILTER(WHERE horTh = 'no' AND age < 91) integer: sum(v2, v3)
+-- uses gbsg2.age: filter
+-- uses gbsg2.horTh: filter
+-- uses gbsg2.tsize: aggregate
+
+SELECT SUM(crp), AVG(temp) FROM visits
+-- from visits as visits
+-- persons by pid, shared between owners; at most 1500 rows at 3 owners
+-- cohort 0: all
+-- cohort 1: (crp is not null) is not true
+-- cohort 2: crp is not null
+-- cohort 3: ((crp is not null) is not true and temp is not null)
+-- cohort 4: (crp is not null and (temp is not null) is not true)
+-- cohort 5: (((crp is not null) is not true and (temp is not null) is not true) or (crp is not null and temp is not null))
+-- cohort 6: (temp is not null) is not true
+-- cohort 7: temp is not null
+-- gate 0: cohort 0
+-- gate 1: cohort 2, and outside it 1, 3, 4, 5
+-- gate 2: cohort 7, and outside it 6, 3, 4, 5
+-- value 0: count(*) each in [0, 1], field p, gate 1
+-- value 1: sum(crp) each in [0, 5000], field p, gate 1
+-- value 2: count(*) each in [0, 1], field p, gate 2
+-- value 3: sum(temp) each in [-500, 4500], field p, gate 2
+-- output SUM(crp) decimal(1): sum(v0, (1/10 v1))
+-- output AVG(temp) double: avg(v2, (1/100 v3))
+-- uses visits.crp: aggregate
+-- uses visits.temp: aggregate
+
+SELECT SUM(crp), AVG(temp) FROM visits WHERE crp > 3 AND temp IS NOT NULL
+-- from visits as visits
+-- persons by pid, shared between owners; at most 1500 rows at 3 owners
+-- where (crp > 30 and temp is not null)
+-- cohort 0: all
+-- gate 0: cohort 0
+-- value 0: count(*) each in [0, 1], field p, gate 0
+-- value 1: sum(crp) each in [0, 5000], field p, gate 0
+-- value 2: sum(temp) each in [-500, 4500], field p, gate 0
+-- output SUM(crp) decimal(1): sum(v0, (1/10 v1))
+-- output AVG(temp) double: avg(v0, (1/100 v2))
+-- uses visits.crp: aggregate, filter
+-- uses visits.temp: aggregate, filter
+
+SELECT AVG(tsize) FILTER (WHERE age < 40), AVG(tsize) FILTER (WHERE age > 40 AND age < 60), COUNT(*) FROM gbsg2
+-- from gbsg2 as gbsg2
+-- each row is a person; at most 3000 rows at 3 owners
+-- cohort 0: all
+-- cohort 1: (age < 40) is not true
+-- cohort 2: age < 40
+-- cohort 3: ((age < 40) is not true and ((age > 40 and age < 60)) is not true)
+-- cohort 4: ((age > 40 and age < 60)) is not true
+-- cohort 5: (age > 40 and age < 60)
+-- gate 0: cohort 0
+-- gate 1: cohort 2, and outside it 1, 3
+-- gate 2: cohort 5, and outside it 4, 3
+-- value 0: count(*) each in [0, 1], field p, gate 1
+-- value 1: sum(tsize) each in [0, 150], field p, gate 1
+-- value 2: count(*) each in [0, 1], field p, gate 2
+-- value 3: sum(tsize) each in [0, 150], field p, gate 2
+-- value 4: count(*) each in [0, 1], field p, gate 0
+-- output AVG(tsize) FILTER(WHERE age < 40) double: avg(v0, v1)
+-- output AVG(tsize) FILTER(WHERE age > 40 AND age < 60) double: avg(v2, v3)
+-- output COUNT(*) integer: v4
+-- uses gbsg2.age: filter
+-- uses gbsg2.tsize: aggregate
+
+SELECT age // 10 * 10 AS band, AVG(age) FROM gbsg2 GROUP BY band
+-- from gbsg2 as gbsg2
+-- each row is a person; at most 3000 rows at 3 owners
+-- key band: (age // 10) in [1, 10]
+-- cohort 0: all
+-- cohort 1: age <> 19
+-- cohort 2: age <> 18
+-- gate 0: cohort 0
+-- gate 1: cohort 0, and outside it 1, 2
+-- value 0: count(*) each in [0, 1], field p, gate 0
+-- value 1: sum(age) each in [18, 100], field p, gate 1
+-- output band integer: k0
+-- output AVG(age) double: avg(v0, v1)
+-- uses gbsg2.age: aggregate, group

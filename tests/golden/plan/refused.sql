@@ -404,7 +404,7 @@ SELECT COUNT(*) FROM visits JOIN foreign_table USING (pid)
 -- PlanUnsupported: tables visits and foreign_table have different owners; only tables of the same owners join
 
 SELECT SUM(b1 * b2 * b3 * b4) FROM bits
--- PlanUnsupported: an aggregate over more than 3 two-valued columns at once; GROUP BY some of them instead
+-- PlanUnsupported: columns of few values (bits.b1, bits.b2, bits.b3, bits.b4) are multiplied with each other; GROUP BY some of them instead
 
 SELECT ward, COUNT(*) FROM visits GROUP BY ward HAVING CASE WHEN COUNT(*) > 3 THEN TRUE END
 -- PlanUnsupported: CASE is not answered in HAVING; compare aggregates and group keys there
@@ -456,3 +456,27 @@ SELECT COUNT(*) FROM gbsg2 WHERE age > 3 AND AND
 
 SELECT SUM(age) FILTER (WHERE COUNT(*) > 3) FROM gbsg2
 -- PlanInvalid: COUNT cannot stand inside another aggregate, in WHERE or in GROUP BY
+
+SELECT SUM(pnodes * tsize) FROM gbsg2 WHERE pnodes * (91 - age) = 0
+-- PlanUnsupported: a condition multiplies columns; compare each column with constants, joined by AND and OR
+
+SELECT SUM(pnodes * tsize) FROM gbsg2 WHERE pnodes = 0 OR age = 91
+-- PlanUnsupported: a condition mixes gbsg2.pnodes with other columns while gbsg2.pnodes is summed, so that a few people could be told apart; restrict gbsg2.pnodes by itself, joined by AND, or GROUP BY the mixed condition instead
+
+SELECT SUM(age * tsize) FROM gbsg2 WHERE age % 51 = 40
+-- PlanUnsupported: the conditions leave gaps between the values of gbsg2.age, which is summed too, so that a few people could be told apart; restrict it with < and >, or GROUP BY gbsg2.age instead
+
+SELECT AVG(age) FROM gbsg2 WHERE age IN (40, 91)
+-- PlanUnsupported: the conditions leave gaps between the values of gbsg2.age, which is summed too, so that a few people could be told apart; restrict it with < and >, or GROUP BY gbsg2.age instead
+
+SELECT CORR(age, tsize) FROM gbsg2 WHERE age BETWEEN 90 AND 91
+-- PlanUnsupported: the conditions leave gbsg2.age at most 3 values, and it is multiplied with another column: GROUP BY gbsg2.age instead
+
+SELECT age // 2, AVG(age) FROM gbsg2 GROUP BY 1
+-- PlanUnsupported: the group keys leave gbsg2.age at most 3 values in a group, and it is summed; GROUP BY gbsg2.age itself, or by wider bands
+
+SELECT CASE WHEN age IN (40, 91) THEN 1 ELSE 2 END AS k, AVG(age) FROM gbsg2 GROUP BY k
+-- PlanUnsupported: a group key puts values of gbsg2.age together that have others between them, and gbsg2.age is summed too; GROUP BY bands, such as gbsg2.age // 10, or by gbsg2.age itself
+
+SELECT COUNT(crp), COUNT(temp), COUNT(ward), COUNT(day) FROM visits
+-- PlanUnsupported: the outputs are about too many different sets of people, which could be subtracted from one another; ask for fewer at once (FILTERs, columns with missing values, columns of few values), GROUP BY the condition instead of FILTERs, or make all outputs about the same people with WHERE column IS NOT NULL

@@ -186,7 +186,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = PATIENT_SECONDS) 
 
 def policy(tables: Iterable[str], without: Mapping[str, tuple[str, ...]]) -> str:
     """A policy for all columns of the named tables of the test data, less the verbs listed by `table.column`."""
-    lines = ['security = "semi-honest"', 'purposes = ["NRES"]']
+    lines = ['purposes = ["NRES"]']
     for table in tables:
         lines += ["[[table]]", f'name = "{table}"', "[table.uses]"]
         with (DATA / f"{table}.csv").open(encoding="utf-8", newline="") as file:

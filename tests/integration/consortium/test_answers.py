@@ -365,10 +365,10 @@ def test_the_answer_is_duckdbs_less_what_the_rules_hide(question: Question, sand
     assert spent(answer)[f"compute{party}"] == [predicted["rounds"], compute[party]]
     assert spent(answer)[f"input{party}"][1] == predicted["input"]
     assert explained["rounds"] == predicted["rounds"]
-    assert int(str(explained["rounds"])) <= 30
+    assert int(str(explained["rounds"])) <= 32
     assert explained["bytes_sent"] == {"compute": max(map(int, map(str, compute))), "input": predicted["input"]}
     assert explained["refusals"] == []
-    assert answer.info.security == explained["security"] == "semi-honest"
+    assert answer.info.security == explained["security"] == "malicious"
 
 
 def test_the_questions_met_every_rule(truth: Truth) -> None:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpcd.field import Vector, kernels
+from mpcd.field import FP, FQ, Field, Vector, kernels
 from mpcd.field.binary import K
-from mpcd.field.reference import K_REFERENCE, ReferenceBinary
+from mpcd.field.reference import FP_REFERENCE, K_REFERENCE, ReferenceBinary, ReferenceField
 
 words = st.integers(0, 2**64 - 1) | st.sampled_from([0, 1, 2**64 - 1, 2**63, 0b11011])
 POLYNOMIAL = (1 << 64) | 0b11011
@@ -79,7 +79,54 @@ def test_matrices(rows: int, inner: int, columns: int) -> None:
     assert K.matmul_masked(x0, x1, y0, y1, k0, k1)[0].tolist() == expected.tolist()
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 7, 8, 9, 33])
+@pytest.mark.parametrize("field", [(FP, FP_REFERENCE), (K, K_REFERENCE)], ids=["p", "k"])
+@pytest.mark.parametrize("chunks", [0, 1, 3, 8, 9, 70, 300])
+def test_sums_between_quarters(field: tuple[Field, ReferenceField], chunks: int) -> None:
+    native, reference = field
+    x0, x1, y0, y1 = (native.sample(v)[0] for v in vectors(4 * chunks, 4))
+    expected = reference.gram4(x0, x1, y0, y1)
+    got = native.gram4(x0, x1, y0, y1)
+    assert got is not None
+    assert expected is not None
+    assert got.tolist() == expected.tolist()
+    assert FQ.gram4(FQ.zeros(4), FQ.zeros(4), FQ.zeros(4), FQ.zeros(4)) is None
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 8, 31, 33, 1000, 1027, 4100])
+def test_first_level_and_fold_in_one_pass(count: int) -> None:
+    x0, x1, y0, y1, z0, z1 = (FP.sample(v)[0] for v in vectors(count, 6))
+    chunks = -(-count // 4)
+    alpha, weights = (FP.sample(v)[0] for v in (*vectors(chunks, 1, 2), *vectors(4, 1, 3)))
+    quarters = [slice(j * chunks, min((j + 1) * chunks, count)) for j in range(4)]
+    expected = [0] * 24
+    folded = [0] * chunks
+    for j, left in enumerate(quarters):
+        for k, right in enumerate(quarters):
+            terms = zip(
+                alpha.tolist(),
+                *(v[s].tolist() for v, s in ((x0, left), (x1, left), (y0, right), (y1, right))),
+                strict=False,
+            )
+            if j != k:
+                expected[4 * j + k] = sum(a * (p * (r + s) + q * r) for a, p, q, r, s in terms) % FP.modulus
+        for place, v in ((16, z0), (20, z1)):
+            expected[place + j] = (
+                sum(a * z for a, z in zip(alpha.tolist(), v[left].tolist(), strict=False)) % FP.modulus
+            )
+        for c, value in enumerate(x0[left].tolist()):
+            folded[c] += value * int(weights[j])
+    got = FP.first4(alpha, (x0, x1), (y0, y1), (z0, z1))
+    assert got is not None
+    assert got.tolist() == expected
+    out = FP.empty(chunks)
+    assert FP.fold4(None, weights, x0, out)
+    assert out.tolist() == [value % FP.modulus for value in folded]
+    assert FP.fold4(alpha, weights, x0, out)
+    assert out.tolist() == [value * a % FP.modulus for value, a in zip(folded, alpha.tolist(), strict=True)]
+    assert not FQ.fold4(None, FQ.zeros(4), FQ.zeros(4), FQ.zeros(1))
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 8, 9, 33])
 def test_chunks_of_bits(count: int) -> None:
     x0, x1, y0, y1, z0, z1 = vectors(count, 6)
     (alpha,) = vectors(8 * count, 1, 2)
@@ -91,19 +138,6 @@ def test_chunks_of_bits(count: int) -> None:
         K.bits_fold(factors, weights, x0, ours)
         K_REFERENCE.bits_fold(factors, weights, x0, reference)
         assert ours.tolist() == reference.tolist()
-
-
-@pytest.mark.parametrize("byte", [0, 1, 0x80, 0xA5, 0xFF])
-def test_chunks_of_bits_at_the_edges(byte: int) -> None:
-    """One coefficient that is not zero, at every place of a few words."""
-    count = 9
-    patterns = [np.full(8 * count, value, dtype=np.uint8) for value in (byte, byte ^ 0xFF, 0xFF, 0x0F, 0x80, 0x01)]
-    x0, x1, y0, y1, z0, z1 = (pattern.view(np.uint64) for pattern in patterns)
-    for place in (0, 1, 7, 8, 40, 63, 64, 71):
-        alpha = np.zeros(8 * count, dtype=np.uint64)
-        alpha[place] = 2**64 - 2
-        expected = K_REFERENCE.bits_gram(alpha, x0, x1, y0, y1, z0, z1)
-        assert K.bits_gram(alpha, x0, x1, y0, y1, z0, z1).tolist() == expected.tolist()
 
 
 def test_sizes_are_checked() -> None:

@@ -1,7 +1,9 @@
 -- Every query here is answered by three hospitals together exactly as DuckDB answers it over their pooled rows.
 -- One query per line; a line that starts with `@wards` runs where one hospital alone has rows.
 SELECT COUNT(*) FROM visits
-SELECT COUNT(crp), COUNT(ward), COUNT("ph.ecog"), COUNT(day), COUNT(icu) FROM visits
+SELECT COUNT(crp), COUNT(ward), COUNT("ph.ecog") FROM visits
+SELECT COUNT(day), COUNT(icu) FROM visits
+SELECT COUNT(crp), COUNT(ward), SUM(temp), AVG("ph.ecog"), COUNT(day), COUNT(icu) FROM visits WHERE crp IS NOT NULL AND temp < 50 AND ward IN ('icu', 'medicine') AND "ph.ecog" >= 1 AND day > DATE '2019-11-20' AND icu IS NOT NULL
 SELECT SUM(crp), AVG(crp), SUM(los), AVG(los), SUM(temp) FROM visits
 SELECT ward, COUNT(*), AVG(crp), STDDEV_SAMP(temp), CORR(crp, temp) FROM visits GROUP BY ward
 SELECT VAR_SAMP(crp), VAR_POP(crp), VARIANCE(crp), STDDEV(crp), STDDEV_SAMP(crp), STDDEV_POP(crp) FROM visits

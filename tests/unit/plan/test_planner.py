@@ -120,7 +120,7 @@ def test_uses(plan: Plan) -> None:
 
 
 def test_a_condition_cannot_hide_as_presence(plan: Plan) -> None:
-    planned = plan("SELECT COUNT(COALESCE(NULLIF(los, 3), NULLIF(los, 4))) FROM visits")
+    planned = plan("SELECT COUNT(COALESCE(NULLIF(los, 3), NULLIF(los, 3))) FROM visits")
     assert planned.uses["visits.los"] == {"filter"}
 
 

@@ -106,6 +106,17 @@ def test_each_output_is_suppressed_by_its_own_gate() -> None:
     assert table.suppressed == {"floor": 2, "complement": 1, "min_owners": 1}
 
 
+def test_suppressed_cells_may_be_empty_unless_zeros_are_shown() -> None:
+    note = "suppressed cells may be empty"
+    hidden = finish(shape(*COUNTED), [[RELEASED, FLOOR, RELEASED, RELEASED]] * 2, [[5, 0, 6, 7]] * 2)
+    assert hidden.notes == (f"{note}, groups that do not exist among them",)
+    assert rows(hidden)[1] == ("ent", Suppressed("floor"), Suppressed("floor"))
+    assert finish(shape(*COUNTED[1:], keys=()), [[FLOOR], [FLOOR]], [[0], [0]]).notes == (note,)
+    shown = finish(shape(*COUNTED), [[RELEASED, FLOOR, EMPTY, RELEASED]] * 2, [[5, 0, 0, 7]] * 2)
+    assert shown.notes == ()
+    assert finish(shape(*COUNTED), [[RELEASED] * 4] * 2, [[5] * 4] * 2).notes == ()
+
+
 def test_what_a_withheld_gate_carries_is_not_looked_at() -> None:
     table = finish(shape(*COUNTED), [[FLOOR] * 4, [FLOOR] * 4], [[12345] * 4, [54321] * 4])
     assert "12345" not in repr(table)

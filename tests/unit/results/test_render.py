@@ -31,7 +31,7 @@ INFO = ResultInfo("ab12", "cd34", 14, 2048, 9, 4, "semi-honest", ("a caveat",))
 def test_text() -> None:
     shown = text_table(TABLE, INFO)
     assert "[suppressed: floor]" in shown
-    assert "note: 1 cell suppressed by rule complement: the rest of the cell has too few persons" in shown
+    assert "note: 1 cell suppressed by rule complement: too few persons, or none, are in the cell beside" in shown
     assert "note: a note" in shown
     assert "note: a caveat" in shown
     assert "14 rounds, 2048 bytes sent, 9 values opened, 4 withheld, security semi-honest" in shown

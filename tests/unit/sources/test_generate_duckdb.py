@@ -552,6 +552,39 @@ def test_one_person_with_many_rows_counts_once() -> None:
     assert reference(plan, data)[0] == [[2], [1], [2]]
 
 
+@pytest.mark.parametrize(
+    ("table", "atoms", "threads", "mark"),
+    [
+        ("patients", 0, 2, "COUNT(*) AS c1"),
+        ("patients", 3, 2, "class IN"),
+        ("patients", 9, 2, "COUNT(*) FILTER"),
+        ("visits", 0, 2, "bit_or(persons)"),
+        ("visits", 3, 2, "bit_or(persons) FILTER (WHERE class IN"),
+        ("visits", 3, 2**40, "seen &"),
+        ("visits", 9, 2, "COUNT(DISTINCT"),
+    ],
+)
+def test_every_way_of_counting(table: str, atoms: int, threads: int, mark: str) -> None:
+    name = "ward" if table == "patients" else "a"
+    parts: list[Pred] = [Compare(">=", column(name), Constant(number - 3)) for number in range(atoms)]
+    conditions: list[Pred] = [*parts, And((Not(IsNull(column(name))), IsNotTrue(parts[0])))] if parts else []
+    conditions += [Or(tuple(parts)), Truth(None), Truth(True)] if len(parts) > 1 else []
+    plan = make_plan(
+        sources=(table,),
+        keys=[column("sex" if table == "patients" else "s")],
+        conditions=conditions,
+        values=[((column(name),), part) for part in parts] + [((), part) for part in parts],
+    )
+    visits = [visit(person=i % 3, a=a, s=i % 2) for i, a in enumerate([None, -3, -1, 0, 1, 2, 5, 7, None, 0])]
+    patients: list[Row] = [
+        {"id": i, "sex": 1 + i % 2, "ward": ward} for i, ward in enumerate([None, 0, 1, 2, 3, 3, None, 0])
+    ]
+    data = {"visits": visits, "patients": patients, "wards": []}
+    check(plan, data)
+    persons = {name: replace(rows, persons=8) for name, rows in ROWS.items()}
+    assert mark in generate(plan, ROSTER, persons, threads).sql
+
+
 def test_no_text_but_names_and_integers() -> None:
     plan = make_plan(keys=[column(HOSTILE)], values=[((column(HOSTILE),), None)])
     sql = generate(plan, ROSTER, ROWS).sql
