@@ -98,6 +98,8 @@ LEDGER_CONTENT_BYTES_MAX: Final = 256 * 2**10
 LEDGER_ENTRIES_PER_READ_MAX: Final = 10_000
 DEBITS_PER_SESSION_MAX: Final = 1_000
 STORE_BUSY_SECONDS_MAX: Final = 5.0
+LEDGER_CHECK_WAIT_SECONDS_MAX: Final = 10.0
+"""How long a start waits for the check of the whole ledger before it goes on in the background."""
 
 # --------------------------------------------------------------------------------------------- sources (data children)
 CHILD_REQUEST_BYTES_MAX: Final = 4 * 2**20

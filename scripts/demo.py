@@ -33,6 +33,8 @@ purposes = ["NRES"]
 
 [disclosure]
 profile = "cms-11"
+# For trying out only: shown zeros disclose attributes of persons who are unique under WHERE.
+zeros_are_disclosive = false
 
 [[table]]
 name = "gbsg2"

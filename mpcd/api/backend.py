@@ -42,7 +42,8 @@ class Backend(Protocol):
 
         Returns:
             `{"plan_hash", "columns": [names], "cells", "uses": {"table.column": [verbs]}, "opened": [sentences],
-            "rules": [sentence per disclosure rule], "rounds", "bytes_sent": {"compute": n, "input": n}, "security",
+            "rules": [sentence per disclosure rule], "notes": [what must be said beside the answer], "rounds",
+            "bytes_sent": {"compute": n, "input": n}, "security",
             "refusals": [{"party", "rule", "subject", "message"}]}`: this party's refusals, empty where it would agree.
         """
         ...
@@ -81,12 +82,21 @@ class Backend(Protocol):
         """`{"entries", "head", "valid": True}`; raises `LedgerInvalid` where the chain breaks."""
         ...
 
-    async def ledger_entries(self, from_seq: int, count: int) -> list[Map]:
-        """Entries in order: `{"seq", "at", "kind", "hash", "content": map or nothing}`."""
+    async def ledger_entries(self, from_seq: int | None, count: int) -> list[Map]:
+        """Entries in order, the last `count` if `from_seq` is None.
+
+        Returns:
+            `{"seq", "at", "kind", "hash", "session", "content": map or nothing, "content_state": "kept" | "erased" |
+            "changed", "erased_by", "asked": {"sql", "purpose", "analyst", "analyst_key", "fingerprint"} or nothing}`
+        """
         ...
 
     async def table_list(self) -> list[Map]:
-        """One map a table of the roster: `{"name", "state", "rows", "data_version", "published"}`."""
+        """One map a table of the roster: `{"name", "state", "rows", "data_version", "published", "versions"}`.
+
+        `versions` are all that were imported, the newest first, each
+        `{"data_version", "rows", "imported_at", "published", "fits_roster"}`.
+        """
         ...
 
     async def table_import(self, table: str, paths: Sequence[str]) -> Map:
@@ -101,7 +111,12 @@ class Backend(Protocol):
         ...
 
     async def table_publish(self, table: str, data_version: str | None) -> Map:
-        """Use a snapshot (the newest if none is named) for requests from now on; answers like `table_list`'s items."""
+        """Use a snapshot for requests from now on; answers like `table_list`'s items.
+
+        Args:
+            table: a name of the roster.
+            data_version: or the beginning of one; None for the one that was imported last.
+        """
         ...
 
     async def reload(self) -> Map:

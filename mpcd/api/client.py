@@ -45,6 +45,7 @@ class Client:
         profile: Profile | Path | str | None = None,
         *,
         name: str = NAME,
+        seconds: float = limits.API_CLIENT_SECONDS_MAX,
     ) -> Self:
         """Connect and greet.
 
@@ -52,6 +53,7 @@ class Client:
             path: of the socket; the profile's if None.
             profile: a profile or its directory; the default one (see `api.profile`) if both arguments are None.
             name: what the daemon may log this client as.
+            seconds: how long to wait for each of the daemon's answers.
 
         Raises:
             ConfigurationInvalid: no profile is there.
@@ -62,7 +64,7 @@ class Client:
         target = Path(path) if path is not None else _socket_of(profile)
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
-            connection.settimeout(limits.API_CLIENT_SECONDS_MAX)
+            connection.settimeout(seconds)
             connection.connect(str(target))
             return cls(connection, profile, name)
         except OSError as error:

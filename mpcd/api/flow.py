@@ -8,7 +8,7 @@ wanted.  `Conversation` turns calls into bytes and bytes into answers.  `client`
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from mpcd.api.envelope import Decoder, Message, Notification, Request, Response, encode
@@ -242,11 +242,20 @@ def _request(profile: Profile, node: NodeInfo, statement: str, shell: Shell) -> 
 
 def _answer(job: str, opened: Opened, facts: Map) -> Answer:
     from mpcd.results.finish import finish  # noqa: PLC0415  # needed only once there is an answer
+    from mpcd.results.table import JOINED_LOCALLY  # noqa: PLC0415
 
     table = finish(opened.shape, opened.statuses, opened.values)
+    if _joins(opened.plan):
+        table = replace(table, notes=(*table.notes, JOINED_LOCALLY))
     released = sum(status == 0 for value in opened.shape.values for status in opened.statuses[value.gate])
     info = Info(job, opened.session, opened.plan_hash, opened.plan, opened.shape.cells, released, facts)
     return Answer(table, info)
+
+
+def _joins(plan: Map) -> bool:
+    """Whether the plan that the parties signed joins tables."""
+    logical = plan.get("logical")
+    return isinstance(logical, dict) and bool(logical.get("joins"))
 
 
 def _checked(read: Callable[[], T]) -> T:

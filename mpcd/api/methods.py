@@ -134,7 +134,8 @@ async def _ledger_verify(backend: Backend, _caller: Caller, _params: Map) -> Map
 
 async def _ledger_entries(backend: Backend, _caller: Caller, params: Map) -> Map:
     count = _integer(params, "count", limits.API_LEDGER_ENTRIES_MAX)
-    return {"entries": list(await backend.ledger_entries(_integer(params, "from_seq", 0), count))}
+    first = _integer(params, "from_seq", 0) if "from_seq" in params else None
+    return {"entries": list(await backend.ledger_entries(first, count))}
 
 
 async def _table_list(backend: Backend, _caller: Caller, _params: Map) -> Map:

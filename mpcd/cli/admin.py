@@ -1,13 +1,13 @@
-"""`mpcctl peers | ledger | table | reload | drain` (layer 15)."""
+"""`mpcctl peers | table | reload | drain` (layer 15)."""
 
 from __future__ import annotations
 
 import datetime as dt
+import shlex
 from pathlib import Path
 
 import click
 
-from mpcd import limits
 from mpcd.api.types import Map, Method
 from mpcd.cli.shared import connect, json_option, maps, show, texts, write_json, write_table
 
@@ -30,45 +30,6 @@ def peers(context: click.Context, as_json: bool) -> None:
 
 
 @click.group()
-def ledger() -> None:
-    """Verify or show the audit record."""
-
-
-@ledger.command()
-@json_option
-@click.pass_context
-def verify(context: click.Context, as_json: bool) -> None:
-    """Check the hash chain from its first entry to its last."""
-    with connect(context, admin=True) as client:
-        answer = client.call(Method.LEDGER_VERIFY)
-    if as_json:
-        write_json(answer)
-        return
-    click.echo(f"good: {show(answer.get('entries'))} entries, head {_digest(answer.get('head'))}")
-
-
-@ledger.command(name="show")
-@click.option("--from", "from_seq", default=0, show_default=True, type=click.IntRange(0), help="First entry.")
-@click.option(
-    "--count", default=50, show_default=True, type=click.IntRange(1, limits.API_LEDGER_ENTRIES_MAX), help="How many."
-)
-@json_option
-@click.pass_context
-def show_entries(context: click.Context, from_seq: int, count: int, as_json: bool) -> None:
-    """Show entries: what was asked, decided, recorded, released."""
-    with connect(context, admin=True) as client:
-        answer = client.call(Method.LEDGER_ENTRIES, {"from_seq": from_seq, "count": count})
-    if as_json:
-        write_json(answer)
-        return
-    rows = [
-        [show(entry.get("seq")), _time(entry), show(entry.get("kind")), show(entry.get("session")), _content(entry)]
-        for entry in maps(answer, "entries")
-    ]
-    write_table(["entry", "time (UTC)", "kind", "session", "content"], rows)
-
-
-@click.group()
 def table() -> None:
     """Import, publish and list this party's tables."""
 
@@ -77,17 +38,32 @@ def table() -> None:
 @json_option
 @click.pass_context
 def list_tables(context: click.Context, as_json: bool) -> None:
-    """Show this party's tables and which version answers requests."""
+    """Show this party's tables, all imported versions of each, the newest first, and which one answers requests."""
     with connect(context, admin=True) as client:
         answer = client.call(Method.TABLE_LIST)
     if as_json:
         write_json(answer)
         return
-    rows = [
-        [show(item.get("name")), show(item.get("state")), show(item.get("rows")), show(item.get("data_version"))[:16]]
-        for item in maps(answer, "tables")
-    ]
-    write_table(["table", "state", "rows", "data version"], rows)
+    rows = []
+    for item in maps(answer, "tables"):
+        name, versions = show(item.get("name")), maps(item, "versions")
+        rows += [
+            [name, _version_state(version), show(version.get("rows")), _time(version, "imported_at"), _short(version)]
+            for version in versions
+        ]
+        if not versions:
+            rows.append([name, "absent", "-", "-", "-"])
+    write_table(["table", "state", "rows", "imported (UTC)", "data version"], rows)
+
+
+def _version_state(version: Map) -> str:
+    state = "published" if version.get("published") is True else "imported"
+    return state if version.get("fits_roster") is not False else f"{state}, under another roster"
+
+
+def _short(item: Map) -> str:
+    """As much of a data version as names it."""
+    return show(item.get("data_version"))[:16]
 
 
 @table.command(name="import")
@@ -104,8 +80,8 @@ def import_table(context: click.Context, name: str, files: tuple[Path, ...], as_
         write_json(answer)
         return
     click.echo(
-        f"imported {show(answer.get('rows'))} rows of {name} as version {show(answer.get('data_version'))[:16]}; "
-        f"`mpcctl table publish {name}` lets it answer requests"
+        f"imported {show(answer.get('rows'))} rows of {name} as version {_short(answer)}; to let it answer requests:\n"
+        f"  mpcctl table publish {shlex.quote(name)} --version {_short(answer)}"
     )
     for note in texts(answer.get("notes")):
         click.echo(f"note: {note}")
@@ -113,7 +89,7 @@ def import_table(context: click.Context, name: str, files: tuple[Path, ...], as_
 
 @table.command()
 @click.argument("name")
-@click.option("--version", "data_version", metavar="HASH", help="Data version (default: the newest).")
+@click.option("--version", "data_version", metavar="HASH", help="Data version or its beginning (default: the newest).")
 @json_option
 @click.pass_context
 def publish(context: click.Context, name: str, data_version: str | None, as_json: bool) -> None:
@@ -124,7 +100,7 @@ def publish(context: click.Context, name: str, data_version: str | None, as_json
     if as_json:
         write_json(answer)
         return
-    click.echo(f"published {name}: {show(answer.get('rows'))} rows, version {show(answer.get('data_version'))[:16]}")
+    click.echo(f"published {name}: {show(answer.get('rows'))} rows, version {_short(answer)}")
 
 
 @click.command()
@@ -145,20 +121,8 @@ def drain(context: click.Context) -> None:
     click.echo(f"draining; {show(answer.get('jobs_running'))} sessions still run")
 
 
-def _digest(value: object) -> str:
-    return value.hex() if isinstance(value, bytes) else str(value)
-
-
-def _time(entry: Map) -> str:
-    at = entry.get("at")
+def _time(entry: Map, key: str = "at") -> str:
+    at = entry.get(key)
     if not isinstance(at, (int, float)):
         return "-"
     return dt.datetime.fromtimestamp(at, dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _content(entry: Map) -> str:
-    content = entry.get("content")
-    if content is None:
-        return "(erased)"
-    text = " ".join(show(content).split())
-    return text if len(text) <= 100 else text[:97] + "..."

@@ -7,35 +7,51 @@ import sys
 import click
 
 from mpcd.api.types import Map, Method, NodeInfo
+from mpcd.canonical import Value
 from mpcd.cli.shared import connect, json_option, kilobytes, maps, plural, show, texts, write_json, write_table
+from mpcd.errors import NotFound
 
 _NOT_TERMINAL_WIDTH = 100
 
 
 @click.command()
+@click.argument("table", required=False)
 @json_option
 @click.pass_context
-def describe(context: click.Context, as_json: bool) -> None:
-    """Show the tables that can be asked about, their columns and what each may be used for."""
+def describe(context: click.Context, table: str | None, as_json: bool) -> None:
+    """Show the tables that can be asked about, or TABLE alone: columns, and what each may be used for.
+
+    The uses are those of the hospital that is asked: every other owner has a policy of its own, and a query runs only
+    if all allow it.  `mpcctl explain` asks them all.
+    """
     with connect(context) as client:
         answer = client.describe()
+        asked = client.node.party_name
+    tables = maps(answer, "tables")
+    if table is not None:
+        tables = [item for item in tables if item.get("name") == table]
+        if not tables:
+            raise NotFound(f"There is no table {table} here that you may ask about; `mpcctl describe` lists those.")
+        answer = {**answer, "tables": list[Value](tables)}
     if as_json:
         write_json(answer)
         return
     click.echo(f"consortium {show(answer.get('consortium'))}, roster version {show(answer.get('roster_version'))}")
-    for party in maps(answer, "parties"):
+    for party in maps(answer, "parties") if table is None else ():
         click.echo(f"  party {show(party.get('id'))}: {show(party.get('name'))} ({show(party.get('roles'))})")
-    for table in maps(answer, "tables"):
-        owners = show(table.get("owners"))
+    for item in tables:
+        owners = show(item.get("owners"))
         click.echo(
-            f"\ntable {show(table.get('name'))}: parties {owners}, at most {show(table.get('rows_max'))} rows each"
+            f"\ntable {show(item.get('name'))}: parties {owners}, at most {show(item.get('rows_max'))} rows each"
         )
         rows = [
             [show(column.get("name")), _type(column), _domain(column), show(column.get("uses"))]
-            for column in maps(table, "columns")
+            for column in maps(item, "columns")
         ]
-        write_table(["column", "type", "values", "uses"], rows)
-    if not maps(answer, "tables"):
+        write_table(["column", "type", "values", f"uses at {show(asked)}"], rows)
+    if tables:
+        click.echo("\nother owners' policies may allow less; `mpcctl explain` asks them all")
+    else:
         click.echo("\nno table is open to you here; ask an owner to accept your key")
 
 
@@ -76,6 +92,8 @@ def _print_plan(answer: Map) -> None:
         click.echo(f"\n{title}:")
         for sentence in texts(answer.get(key)):
             click.echo(f"  {sentence}")
+    for note in texts(answer.get("notes")):
+        click.echo(f"\nnote: {note}")
     refusals = maps(answer, "refusals")
     if not refusals:
         click.echo("\nno party refuses")

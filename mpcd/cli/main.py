@@ -47,7 +47,7 @@ _COMMANDS: Final = {
     "sql": ("mpcd.cli.ask", "Run a query over the pooled tables."),
     "status": ("mpcd.cli.ask", "Show how the daemon is."),
     "peers": ("mpcd.cli.admin", "Show the channels to the other parties."),
-    "ledger": ("mpcd.cli.admin", "Verify or show the audit record."),
+    "ledger": ("mpcd.cli.ledger", "Verify or show the audit record."),
     "table": ("mpcd.cli.admin", "Import, publish and list this party's tables."),
     "reload": ("mpcd.cli.admin", "Let the daemon read its policy again."),
     "drain": ("mpcd.cli.admin", "Let the daemon take no new requests."),

@@ -147,7 +147,7 @@ def status(context: click.Context, directory: Path | None, as_json: bool) -> Non
             [
                 [
                     s.hospital.name,
-                    "runs" if s.alive else "gone",
+                    _daemon(alive=s.alive, answers=s.connected is not None),
                     "-" if s.connected is None else f"{s.connected[0]} of {s.connected[1]}",
                     s.hospital.api,
                 ]
@@ -156,6 +156,10 @@ def status(context: click.Context, directory: Path | None, as_json: bool) -> Non
         )
     good = all(s.alive and s.connected is not None and s.connected[0] == s.connected[1] for s in statuses)
     context.exit(0 if good else 5)
+
+
+def _daemon(*, alive: bool, answers: bool) -> str:
+    return "gone" if not alive else "runs" if answers else "does not answer"
 
 
 @sandbox.command()

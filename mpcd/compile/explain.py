@@ -15,6 +15,7 @@ from mpcd.ids import PartyId
 from mpcd.plan import ir
 from mpcd.plan.nodes import Expr, Pred
 from mpcd.protocols.verify_batch import ERROR_BITS
+from mpcd.results.table import JOINED_LOCALLY
 from mpcd.roster.model import Column, Roster
 
 _OPERATORS: Final[Mapping[type, str]] = {
@@ -114,6 +115,11 @@ def opened(plan: PhysicalPlan, roster: Roster) -> list[str]:
     ]
     statuses = "released, empty, or which rule suppressed it"
     return [*lines, f"for {each} and each of {len(plan.logical.gates)} gates: {statuses}"]
+
+
+def notes(plan: ir.LogicalPlan) -> list[str]:
+    """What must be said beside the answer, whatever it is."""
+    return [JOINED_LOCALLY] if plan.joins else []
 
 
 def rules(plan: PhysicalPlan, rules_of: Mapping[str, PartyId]) -> list[str]:

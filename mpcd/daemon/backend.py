@@ -17,6 +17,8 @@ from mpcd.api.types import Caller, EventBatch, JobResult, Map, NodeInfo
 from mpcd.canonical import Value
 from mpcd.compile import explain
 from mpcd.compile.program import Program
+from mpcd.daemon.description import table_map
+from mpcd.daemon.ledgerview import entry_map
 from mpcd.daemon.sessions import Explanation, Outcome
 from mpcd.errors import Bug, ConfigurationInvalid, MpcdError, NotFound, Refusal, RequestInvalid
 from mpcd.field import kernels
@@ -24,11 +26,11 @@ from mpcd.governance import entries
 from mpcd.governance.policy import visible_tables
 from mpcd.identity import IdentityError, VerifyKey
 from mpcd.identity.request import SignedRequest
-from mpcd.ids import DataVersion
 from mpcd.roster import Table
 from mpcd.session.keys import CONFIRM_COST
 from mpcd.sources import import_table, snapshot
 from mpcd.sources.tables import TableSource
+from mpcd.store.ledger import LedgerRow
 
 if TYPE_CHECKING:
     from mpcd.daemon.node import Node
@@ -73,7 +75,7 @@ class NodeBackend:
             "consortium": roster.consortium,
             "roster_version": roster.version,
             "parties": parties,
-            "tables": [_describe_table(table, visible[table.name]) for table in roster.tables if table.name in visible],
+            "tables": [table_map(table, visible[table.name]) for table in roster.tables if table.name in visible],
         }
 
     def _visible(self, analyst: str | None) -> Mapping[str, Mapping[str, Sequence[str]]]:
@@ -102,6 +104,7 @@ class NodeBackend:
             "uses": {name: _list(sorted(verbs)) for name, verbs in sorted(plan.logical.uses.items())},
             "opened": _list(explain.opened(plan, self._node.roster)),
             "rules": _list(explain.rules(plan, explanation.rules_of)),
+            "notes": _list(explain.notes(plan.logical)),
             "rounds": cost.rounds,
             "bytes_sent": {"compute": max(cost.compute), "input": cost.input},
             "security": plan.security,
@@ -141,6 +144,7 @@ class NodeBackend:
         facts: Map = cast("Map", dict(outcome.facts))
         facts["predicted"] = {"rounds": cost.rounds, "compute": list(cost.compute), "input": cost.input}
         facts["opened"] = _list(explain.opened(plan, self._node.roster))
+        facts["notes"] = _list(explain.notes(plan.logical))
         return JobResult(plan.encoded, outcome.releases, facts)
 
     async def watch(self, caller: Caller, job: str, from_seq: int) -> EventBatch:
@@ -162,6 +166,7 @@ class NodeBackend:
             "state": "draining" if self._node.sessions.draining else "running",
             "security": SECURITY,
             "kernel": kernels.active(),
+            "ledger": self._node.ledger.state,
             "uptime_seconds": time.time() - self._node.started,
             "peers_connected": sum(status.connected for status in statuses),
             "peers_total": len(statuses),
@@ -192,20 +197,14 @@ class NodeBackend:
         report = await self._node.journal.run(self._node.store.verify_ledger)
         return {"entries": report.head.count, "head": report.head.hash, "erased": report.erased, "valid": True}
 
-    async def ledger_entries(self, from_seq: int, count: int) -> list[Map]:
+    async def ledger_entries(self, from_seq: int | None, count: int) -> list[Map]:
         """See `Backend`."""
-        rows = await self._node.journal.run(partial(self._node.store.ledger_entries, from_seq, count))
-        return [
-            {
-                "seq": row.sequence,
-                "at": row.time_milliseconds / 1000,
-                "kind": row.kind,
-                "hash": row.hash,
-                "session": row.session,
-                "content": row.content,
-            }
-            for row in rows
-        ]
+        rows = await self._node.journal.run(partial(self._ledger_rows, from_seq, count))
+        return [entry_map(row, self._node.policy.policy) for row in rows]
+
+    def _ledger_rows(self, from_seq: int | None, count: int) -> list[LedgerRow]:
+        store = self._node.store
+        return store.ledger_entries(max(0, store.head().count - count) if from_seq is None else from_seq, count)
 
     async def table_list(self) -> list[Map]:
         """See `Backend`."""
@@ -213,15 +212,26 @@ class NodeBackend:
 
     def _table_map(self, name: str) -> Map:
         directory = self._node.config.snapshots
-        known = snapshot.versions(directory, name)
+        known = snapshot.imported(directory, name)
         current = snapshot.current(directory, name)
+        used = None if current is None else current.version
+        versions: list[Value] = [
+            {
+                "data_version": str(manifest.version),
+                "rows": manifest.rows,
+                "imported_at": at,
+                "published": manifest.version == used,
+                "fits_roster": manifest.definition == snapshot.definition(self._node.roster.table(name)),
+            }
+            for manifest, at in known
+        ]
         return {
             "name": name,
             "state": "published" if current is not None else "imported" if known else "absent",
             "rows": None if current is None else current.rows,
             "data_version": None if current is None else str(current.version),
             "published": current is not None,
-            "versions": [str(manifest.version) for manifest in known],
+            "versions": versions,
         }
 
     def _own_table(self, name: str) -> Table:
@@ -253,21 +263,11 @@ class NodeBackend:
         """See `Backend`."""
         definition = self._own_table(table)
         directory = self._node.config.snapshots
-        version = data_version or self._newest(table)
-        manifest = await trio.to_thread.run_sync(snapshot.publish, directory, definition, DataVersion(version))
+        version = snapshot.find_version(directory, table, data_version)
+        manifest = await trio.to_thread.run_sync(snapshot.publish, directory, definition, version)
         await self._node.data.open()
         await self._node.journal.entry(entries.published(table, manifest.version, manifest.rows))
         return self._table_map(table)
-
-    def _newest(self, table: str) -> str:
-        directory = self._node.config.snapshots
-        known = snapshot.versions(directory, table)
-        if not known:
-            raise NotFound(f"table {table} has no imported version; run `mpcctl table import {table}` first")
-        paths = {
-            str(manifest.version): snapshot.snapshot_path(directory, table, manifest.version) for manifest in known
-        }
-        return max(paths, key=lambda version: paths[version].stat().st_mtime_ns)
 
     async def reload(self) -> Map:
         """See `Backend`."""
@@ -286,31 +286,6 @@ def _refusal_map(refusal: Refusal) -> Map:
         "rule": refusal.rule,
         "subject": refusal.subject,
         "message": refusal.message,
-    }
-
-
-def _describe_table(table: Table, uses: Mapping[str, Sequence[str]]) -> Map:
-    columns: list[Value] = [
-        {
-            "name": column.name,
-            "type": column.type,
-            "unit": column.unit,
-            "decimals": column.decimals,
-            "levels": _list(column.levels),
-            "bounds": None if column.type in {"dictionary", "person_id", "boolean"} else _list(column.bounds),
-            "nullable": column.may_be_null,
-            "uses": _list(uses[column.name]),
-        }
-        for column in table.columns
-        if column.name in uses
-    ]
-    return {
-        "name": table.name,
-        "owners": [int(owner) for owner in table.owners],
-        "rows_max": table.rows_max,
-        "persons_disjoint": table.persons_disjoint,
-        "rows_disjoint": table.rows_disjoint,
-        "columns": columns,
     }
 
 

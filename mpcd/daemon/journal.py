@@ -10,7 +10,7 @@ import trio
 
 from mpcd import canonical, limits
 from mpcd.compile.physical import PhysicalPlan
-from mpcd.errors import NotFound, Refusal, RequestInvalid, StoreFailed
+from mpcd.errors import NotFound, Refusal, RequestInvalid, StoreFailed, closed_codes
 from mpcd.governance import entries
 from mpcd.identity.request import SignedRequest
 from mpcd.ids import DataVersion, PartyId, SessionId
@@ -20,18 +20,26 @@ T = TypeVar("T")
 _REASONS_MAX: Final = 32
 _WORD: Final = 200
 _SENTENCE: Final = 400
+_CODES: Final = frozenset(closed_codes())
+"""A reason whose rule is one of these is an error, not a policy's refusal."""
 
 
 class StoreJournal:
     """Implements `session.ports.Journal` and gives the daemon the same way to the store for everything else."""
 
     def __init__(
-        self, store: Store, me: PartyId, utc_seconds: Callable[[], float], policy_digest: Callable[[], bytes]
+        self,
+        store: Store,
+        me: PartyId,
+        utc_seconds: Callable[[], float],
+        policy_digest: Callable[[], bytes],
+        log: Callable[..., None] = lambda _event, **_fields: None,
     ) -> None:
         self._store = store
         self._me = me
         self._utc_seconds = utc_seconds
         self._policy_digest = policy_digest
+        self._log = log
         self._limiter = trio.CapacityLimiter(1)
 
     async def run(self, work: Callable[[], T]) -> T:
@@ -43,9 +51,17 @@ class StoreJournal:
         await self.run(partial(self._store.commit_entry, entry, now=self._utc_seconds()))
 
     async def refused(self, request: SignedRequest, reasons: tuple[Refusal, ...]) -> None:
-        """See `session.ports.Journal`; a request that was refused before stays refused once."""
-        entry = entries.refused(request.to_bytes(), request.digest(), _shortened(reasons))
+        """See `session.ports.Journal`; what no policy refused is booked as failed, with the error's code.
+
+        A request that was refused before stays refused once.
+        """
+        policy = any(reason.rule not in _CODES for reason in reasons)
+        make = entries.refused if policy else entries.failed
+        entry = make(request.to_bytes(), request.digest(), _shortened(reasons))
         commit = partial(self._store.commit_refused, entry, now=self._utc_seconds(), burn=_nonce(request))
+        self._log(
+            f"request_{entry.kind}", request=request.digest().hex(), reason=", ".join(sorted({r.rule for r in reasons}))
+        )
         try:
             await self.run(commit)
         except RequestInvalid:
@@ -90,6 +106,7 @@ class StoreJournal:
         """See `session.ports.Journal`."""
         entry = entries.released(sorted(parties))
         await self.run(partial(self._store.commit_released, session, entry, now=self._utc_seconds()))
+        self._log("session_released", session=session.hex())
 
     async def aborted(self, session: SessionId, code: str, *, refund: bool) -> None:
         """See `session.ports.Journal`."""

@@ -4,7 +4,8 @@ Everything that the daemon logs is an event name and keyword arguments.  The las
 pass only keys that are registered in `ALLOWED`, each with its type and, for text, its longest length; whatever else
 somebody hands to a logger (an unknown key, bytes, an object, a text that is too long) becomes `<redacted>`.  So a
 secret cannot be logged by accident, not even inside an exception's text: of an exception only its type and the
-places in our own code are kept, never its message.
+places in our own code are kept, never its message.  Of a request that is at fault itself only the code is kept: what
+is wrong with it is said to its analyst, and may quote what they wrote.
 
 Form: JSON lines under systemd or where stderr is not a terminal; readable lines on a terminal.
 """
@@ -20,9 +21,10 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal, TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
-from mpcd.errors import MpcdError
+from mpcd.errors import CallerFault, MpcdError, Refused, closed_codes
+from mpcd.net.events import Event, EventName
 
 REDACTED: Final = "<redacted>"
 _FRAMES_MAX: Final = 30
@@ -89,6 +91,18 @@ ALLOWED: Final[dict[str, Kind]] = {
 """Every key that may be logged, and what its value must be."""
 
 
+_CALLERS_CODES: Final = frozenset(
+    code for code, kind in closed_codes().items() if issubclass(kind, (CallerFault, Refused))
+)
+
+
+def drop_callers_words(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Of a request's own fault log the code alone: its text may quote the request, and that may name a person."""
+    if event.get("code") in _CALLERS_CODES:
+        event.pop("reason", None)
+    return event
+
+
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """The allow-list: what is not registered does not pass."""
     return {key: value if _passes(key, value) else REDACTED for key, value in event.items() if _is_name(key)}
@@ -138,7 +152,8 @@ def describe_failure(error: BaseException) -> str:
     if isinstance(error, BaseExceptionGroup):
         inner = ", ".join(describe_failure(part) for part in error.exceptions[:4])
         return f"{type(error).__name__}({inner})"[:_SENTENCE]
-    text = f"{type(error).__name__}: {error}" if isinstance(error, MpcdError) else type(error).__name__
+    ours = isinstance(error, MpcdError) and not isinstance(error, (CallerFault, Refused))
+    text = f"{type(error).__name__}: {error}" if ours else type(error).__name__
     return " ".join(text.split())[:_SENTENCE]
 
 
@@ -149,6 +164,17 @@ def _places(error: BaseException) -> str:
     places = [f"{os.path.basename(frame.filename)}:{frame.lineno}" for frame in frames]  # noqa: PTH119  # text, no file
     text = " > ".join(places)
     return text[-_SENTENCE:]
+
+
+_QUIET: Final[frozenset[EventName]] = frozenset({"listening", "channel-open", "channel-draining", "channel-closed"})
+"""What the network reports in the course of things; all else is worth an operator's look."""
+
+
+def log_network_event(log: FilteringBoundLogger, event: Event) -> None:
+    """One line for what the network reports, named as all our events are."""
+    level = log.info if event.name in _QUIET else log.warning
+    party = None if event.party is None else int(event.party)
+    level(event.name.replace("-", "_"), party=party, reason=event.message)
 
 
 def wants_json(stream: TextIO, environment: Mapping[str, str]) -> bool:
@@ -181,6 +207,7 @@ def configure(
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         name_failures,
+        drop_callers_words,
         redact,
     ]
     structlog.configure(

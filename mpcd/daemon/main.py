@@ -1,7 +1,7 @@
 """`mpcd run | check | keygen | roster-sign` (layer 13).
 
-Exit codes: 0 good; 1 the daemon failed; 2 wrong usage; 3 a file is wrong (configuration, roster, policy, key), each
-named with its line on stderr.
+Exit codes: 0 good; 1 the daemon failed; 2 wrong usage; 3 a file is wrong (configuration, roster, policy, key, each
+named with its line on stderr; or the ledger), and starting again would not help.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mpcd.errors import ConfigurationInvalid, MpcdError
+from mpcd.errors import ConfigurationInvalid, LedgerInvalid, MpcdError
 
 if TYPE_CHECKING:
     import socket
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         code: int = options.command(options)
-    except ConfigurationInvalid as error:
+    except (ConfigurationInvalid, LedgerInvalid) as error:
         _complain(str(error))
         return WRONG_FILE
     except MpcdError as error:

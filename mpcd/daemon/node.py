@@ -1,7 +1,7 @@
 """One running daemon: everything below wired together, started in order, and stopped in the reverse (layer 13).
 
-    keys, roster, policy --> store (settles what the last stop cut off) --> planner and engine children --> mesh -->
-    sessions --> API sockets --> ready
+    keys, roster, policy --> store (verifies the ledger, settles what the last stop cut off) --> planner and engine
+    children --> mesh --> sessions --> API sockets --> ready
 
 SIGTERM and SIGINT stop: no new requests, channels say goodbye, children die with us.  SIGHUP reads roster-independent
 files again (the policy); a file that is wrong leaves the old one in force and says why.
@@ -31,6 +31,8 @@ from mpcd.daemon.backend import NodeBackend
 from mpcd.daemon.check import load_policy
 from mpcd.daemon.config import Config
 from mpcd.daemon.journal import StoreJournal
+from mpcd.daemon.ledgercheck import LedgerCheck
+from mpcd.daemon.logs import log_network_event
 from mpcd.daemon.notify import Notifier
 from mpcd.daemon.sessions import Sessions, Settings
 from mpcd.errors import ConfigurationInvalid, DataInvalid, EngineFailed, MpcdError, PeerGone, Refusal
@@ -193,7 +195,8 @@ class Node:
         self.roster_hash = self.roster.hash()
         self.policy = LivePolicy(config, config.party)
         self.store = Store.open(config.state)
-        self.journal = StoreJournal(self.store, config.party, time.time, self.policy.digest)
+        self.journal = StoreJournal(self.store, config.party, time.time, self.policy.digest, self._session_event)
+        self.ledger = LedgerCheck(self.store)
         self.planner = Planner()
         self.engine = DuckdbEngine(
             EngineSettings(memory_bytes=config.engine.memory_bytes, threads=config.engine.threads)
@@ -277,6 +280,7 @@ class Node:
 
     async def _start(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
+        await nursery.start(self.ledger.run)
         report = self.store.sessions_at_start(now=time.time())
         await self.journal.entry(
             entries.started(__version__, sessions_aborted=len(report.aborted), sessions_recorded=len(report.recorded))
@@ -341,8 +345,7 @@ class Node:
         await self.sessions.receive(party, dict(message))
 
     def _network_event(self, event: Event) -> None:
-        party = None if event.party is None else int(event.party)
-        self.log.info(event.name, party=party, reason=event.message)
+        log_network_event(self.log, event)
         if event.name in {"channel-lost", "channel-closed"} and event.party is not None:
             self._look_for(event.party)
 
@@ -358,7 +361,21 @@ class Node:
 
 
 def main(config: Config, notifier: Notifier) -> None:
-    """Run the daemon of `config` until it is told to stop."""
+    """Run the daemon of `config` until it is told to stop.
+
+    Raises:
+        MpcdError: the expected failure that ended it, where it is the only one.
+    """
     keep_freed_vectors()
     node = Node(config, notifier)
-    trio.run(node.run, strict_exception_groups=True)
+    try:
+        trio.run(node.run, strict_exception_groups=True)
+    except BaseExceptionGroup as group:
+        raise _only(group) from group
+
+
+def _only(group: BaseException) -> BaseException:
+    """The one failure in a group of groups; the group itself if there are several."""
+    while isinstance(group, BaseExceptionGroup) and len(group.exceptions) == 1:
+        group = group.exceptions[0]
+    return group

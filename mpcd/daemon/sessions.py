@@ -349,7 +349,7 @@ class Sessions:
             }
             await self._shell.tell(participants - {self._me}, message)
         await self._journal.released(session, participants)
-        self._log("session_released", session=session.hex(), reason="after a restart")
+        self._log("session_settled", session=session.hex(), reason="after a restart")
 
 
 def _reported(party: PartyId, message: Message) -> MpcdError:

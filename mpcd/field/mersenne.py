@@ -332,7 +332,7 @@ class MersenneField:
         return out
 
     def fold4(self, alpha: Vector | None, weights: Vector, a: Vector, out: Vector) -> bool:
-        """out_c = alpha_c (1 when None) times the sum of weights_j a_cj over the quarters j; False where no kernel is."""
+        """out_c = alpha_c (1 when None) times the sum of weights_j a_cj over quarters j; False without a kernel."""
         if self.name != "p":
             return False
         count, (a,) = self._vectors(a)

@@ -22,6 +22,7 @@ EntryKind = Literal[
     "roster",
     "published",
     "refused",
+    "failed",
     "agreed",
     "recorded",
     "released",
@@ -90,6 +91,11 @@ def refused(request: bytes, request_digest: RequestDigest, reasons: Sequence[Ref
             "reasons": [[int(r.party), r.rule, r.subject, r.message] for r in reasons],
         },
     )
+
+
+def failed(request: bytes, request_digest: RequestDigest, reasons: Sequence[Refusal]) -> LedgerEntry:
+    """Asked, and nobody said no, but it could not be planned or a party was away; each rule is an error's code."""
+    return LedgerEntry("failed", refused(request, request_digest, reasons).content)
 
 
 def agreed(

@@ -203,7 +203,9 @@ def decide(policy: Policy, facts: PlanFacts, party: PartyId) -> tuple[Refusal, .
     for table_name in sorted(by_table):
         table = policy.tables.get(table_name) if analyst.tables is None or table_name in analyst.tables else None
         if table is None:
-            message = f"party {party} knows no table `{table_name}`; `describe` lists the tables that you may ask about"
+            message = (
+                f"party {party} knows no table `{table_name}` that you may ask about; ask that owner to publish it"
+            )
             refusals.append(Refusal(party, "table", table_name, message))
             continue
         if problem is None:
@@ -289,7 +291,7 @@ def _use_refusals(table: PublishedTable, uses: Mapping[str, frozenset[str]], par
         path = f"{table.name}.{column}"
         allowed = table.uses.get(column)
         if allowed is None:
-            message = f"party {party} knows no column `{path}`; `describe` lists the columns that you may ask about"
+            message = f"party {party} knows no column `{path}` that you may ask about; leave it out or ask that owner"
             refusals.append(Refusal(party, "column", path, message))
             continue
         listed = ", ".join(verb for verb in VERBS if verb in allowed) or "nothing"

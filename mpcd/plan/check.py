@@ -24,7 +24,6 @@ from mpcd.plan.nodes import (
     Negate,
     Pred,
     Subtract,
-    columns_of,
     walk,
 )
 from mpcd.plan.relation import Relation, build
@@ -148,21 +147,23 @@ def check_factors(factors: tuple[Expr, ...]) -> None:
     for node in walk(*factors):
         if not isinstance(node, _LINEAR):
             raise FormError(f": {type(node).__name__} is not allowed in what is summed")
-    for column in columns_of(*factors):
-        if sum(degree(factor, column) for factor in factors) > DEGREE_MAX:
-            raise FormError(f": column {column.name!r} appears in a power above {DEGREE_MAX}")
+    if sum(degree(factor) for factor in factors) > DEGREE_MAX:
+        raise FormError(f": more than {DEGREE_MAX} columns are multiplied, or a power above {DEGREE_MAX} is taken")
 
 
-def degree(expr: Expr, column: ColumnRef) -> int:
-    """The degree of a polynomial in one column."""
+def degree(expr: Expr) -> int:
+    """The degree of a polynomial, over all columns together.
+
+    A product x * x * y would weigh y by any polynomial of degree 2 in x, which can be zero for all but a few people.
+    """
     match expr:
         case ColumnRef():
-            return int(expr == column)
+            return 1
         case Add(left, right) | Subtract(left, right):
-            return max(degree(left, column), degree(right, column))
+            return max(degree(left), degree(right))
         case Multiply(left, right):
-            return degree(left, column) + degree(right, column)
+            return degree(left) + degree(right)
         case Negate(operand):
-            return degree(operand, column)
+            return degree(operand)
         case _:
             return 0

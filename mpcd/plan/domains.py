@@ -309,6 +309,19 @@ def _strict(expr: Expr) -> frozenset[ColumnRef]:
 # ------------------------------------------------------------------------------------------------ conjunctions
 
 
+def split(condition: Pred) -> tuple[Pred, ...]:
+    """Conditions that are all TRUE exactly if this one is: AND, and NOT of an OR."""
+    match condition:
+        case And(parts):
+            return tuple(one for part in parts for one in split(part))
+        case Not(Or(parts)):
+            return tuple(one for part in parts for one in split(Not(part)))
+        case Not(Not(part)) | Not(IsNotTrue(part)):
+            return split(part)
+        case _:
+            return (condition,)
+
+
 class Facts:
     """What is known about a row for which some conditions are TRUE and some conjunctions are not TRUE."""
 
@@ -393,13 +406,14 @@ class Facts:
         )
 
     def _learn_true(self, condition: Pred) -> None:
-        if isinstance(condition, And):
-            for part in condition.parts:
-                self._learn_true(part)
-            return
         if self.fails(condition):
             self.impossible = True
         self._true.add(condition)
+        parts = split(condition)
+        if parts != (condition,):
+            for part in parts:
+                self._learn_true(part)
+            return
         for column in present_where(condition):
             self._keep(column, Values(self.values(column).runs))
         single = _single(condition)

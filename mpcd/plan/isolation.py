@@ -26,7 +26,7 @@ from typing import Final
 from mpcd import limits
 from mpcd.errors import PlanUnsupported
 from mpcd.plan import spans
-from mpcd.plan.domains import Domains, Facts, Values, present_where, value_of
+from mpcd.plan.domains import Domains, Facts, Values, present_where, split, value_of
 from mpcd.plan.nodes import (
     Add,
     Cohort,
@@ -55,7 +55,7 @@ from mpcd.plan.nodes import (
 from mpcd.plan.relation import Relation
 
 DEGREE_MAX: Final = 2
-"""Highest power of one column in one value."""
+"""Highest degree of one value, over all columns together: squares, and products of two columns."""
 FEW: Final = DEGREE_MAX + 1
 """As many values of a column can be told apart by its moments up to that power: how many rows have each."""
 JOINT_CELLS_MAX: Final = 8
@@ -294,7 +294,7 @@ class _Columns:
             PlanUnsupported: a condition or a key restricts a column of the value in a way that could isolate people.
         """
         columns = sorted(columns_of(*value.factors), key=lambda ref: (ref.source, ref.name))
-        parts = (*self._where, *conjuncts(value.condition))
+        parts = tuple(one for part in (*self._where, *conjuncts(value.condition)) for one in split(part))
         found: list[_Few] = []
         for column in columns:
             if (column, parts) not in self._known:

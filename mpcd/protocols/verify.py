@@ -1,11 +1,11 @@
-"""The place of the batch verification: what every product hands over, and what every opening waits for.
+"""The interface of the batch verification: what every product hands over, and what every opening waits for.
 
 A product is correct up to an additive error that its cheater chose and knows.  Nothing is learnt from it until
 something opens, so each protocol records its products here (`defer`) and each opening first awaits `verify`.  Sizes are
 public and all compute parties record the same relations in the same order, so a verifier may flush a batch inside
 `defer` at a public size, with messages of its own.
 
-`SemiHonest` keeps no shares and proves nothing: it counts what a verifier would have had to prove, for `explain` and
+`verify_batch.Malicious` is the verification.  `SemiHonest` keeps no shares and proves nothing: it counts what a verifier would have had to prove, for `explain` and
 for tests.
 """
 

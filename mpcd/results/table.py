@@ -23,6 +23,12 @@ RULES: Final[dict[Rule, str]] = {
 """What each rule means, for notes below a table."""
 
 
+JOINED_LOCALLY: Final = (
+    "rows were joined within each hospital's own rows: what one person has at another hospital was not joined to them"
+)
+"""Must stand below every answer whose plan joins."""
+
+
 class NullType(Enum):
     """The type of `NULL`."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -42,7 +43,7 @@ class HospitalStatus:
     hospital: Hospital
     alive: bool
     connected: tuple[int, int] | None
-    """Peers with a channel, peers in all; None if it does not answer."""
+    """Peers with a channel, peers in all; None if it does not answer in time."""
 
 
 def up(
@@ -108,11 +109,13 @@ def status(directory: Path) -> tuple[Record, list[HospitalStatus]]:
     record = layout.read_record(directory)
     if record is None:
         raise NotFound(f"There is no sandbox in {directory}; make one with `mpcctl sandbox up`.")
-    return record, [
-        HospitalStatus(hospital, alive, processes.peers_connected(hospital) if alive else None)
-        for hospital in record.hospitals
-        for alive in (processes.is_alive(hospital.process),)
-    ]
+    with ThreadPoolExecutor(max_workers=len(record.hospitals)) as pool:
+        return record, list(pool.map(_status, record.hospitals))
+
+
+def _status(hospital: Hospital) -> HospitalStatus:
+    alive = processes.daemon_of(hospital) is not None
+    return HospitalStatus(hospital, alive, processes.peers_connected(hospital) if alive else None)
 
 
 def down(directory: Path, environment: Mapping[str, str], say: Say) -> int:
@@ -125,8 +128,8 @@ def down(directory: Path, environment: Mapping[str, str], say: Say) -> int:
     record = layout.read_record(directory)
     if record is None:
         raise NotFound(f"There is no sandbox in {directory}.")
-    known = [hospital.process for hospital in record.hospitals if hospital.process is not None]
-    running = sum(processes.is_alive(process) for process in known)
+    known = [process for hospital in record.hospitals if (process := processes.daemon_of(hospital)) is not None]
+    running = len(known)
     processes.stop(known, say)
     layout.clear_pointer(environment, directory / ANALYST)
     _remove(directory, record)
@@ -149,7 +152,7 @@ def _check(hospitals: int, tables: Sequence[TableFiles], policies: Mapping[int |
 def _make_directory(directory: Path) -> None:
     old = layout.read_record(directory) if directory.is_dir() else None
     if old is not None:
-        if any(processes.is_alive(hospital.process) for hospital in old.hospitals):
+        if any(processes.daemon_of(hospital) is not None for hospital in old.hospitals):
             raise RequestInvalid(f"A sandbox is up in {directory}; end it with `mpcctl sandbox down`.")
         processes.stop([hospital.process for hospital in old.hospitals if hospital.process is not None], lambda _: None)
         _remove(directory, old)

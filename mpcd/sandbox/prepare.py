@@ -192,7 +192,15 @@ def _policy(given: Path | None, roster: Roster, analyst: VerifyKey) -> str:
         policy = Policy.parse(text, str(given))
         policy.check_against({table.name: [column.name for column in table.columns] for table in roster.tables})
         return text if policy.analysts else text.rstrip("\n") + "\n" + entry
-    lines = ["# Permissive: for a sandbox only.", 'purposes = ["NRES"]', entry]
+    lines = [
+        "# Permissive: for a sandbox only.",
+        'purposes = ["NRES"]',
+        "",
+        "[disclosure]",
+        "# For trying out only: shown zeros disclose attributes of persons who are unique under WHERE.",
+        "zeros_are_disclosive = false",
+        entry,
+    ]
     for table in roster.tables:
         lines += ["[[table]]", f"name = {json.dumps(table.name)}", "[table.uses]"]
         for column in table.columns:

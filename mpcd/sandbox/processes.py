@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -23,11 +24,14 @@ from mpcd.sandbox.layout import Hospital, ProcessId
 
 START_SECONDS_MAX: Final = 45.0
 STOP_SECONDS_MAX: Final = 10.0
+ANSWER_SECONDS_MAX: Final = 2.0
+"""How long a daemon of a sandbox may take to say how it is; one that was stopped by a signal never does."""
 _POLL_SECONDS: Final = 0.05
 _LOG_LINES: Final = 5
 _LISTEN_DESCRIPTOR: Final = 3
 _PARENT_FIELD: Final = 1
 _START_FIELD: Final = 19
+_CREDENTIALS: Final = struct.Struct("iII")
 
 
 def boot_id() -> str:
@@ -162,15 +166,34 @@ def log_end(directory: Path) -> str:
 
 
 def peers_connected(hospital: Hospital) -> tuple[int, int] | None:
-    """How many peers the daemon has a channel to, and how many it should have; None if it does not answer."""
+    """How many peers the daemon has a channel to, and how many it should have; None if it does not answer in time."""
     try:
-        with Client.connect(hospital.admin) as client:
+        with Client.connect(hospital.admin, seconds=ANSWER_SECONDS_MAX) as client:
             peers = client.call(Method.PEERS).get("peers")
     except MpcdError:
         return None
     if not isinstance(peers, list):
         return None
     return sum(isinstance(peer, dict) and peer.get("state") == "connected" for peer in peers), len(peers)
+
+
+def daemon_of(hospital: Hospital) -> ProcessId | None:
+    """The hospital's daemon: the process that the sandbox started, or else the one that listens on its socket.
+
+    A daemon that somebody restarted by hand is another process; the kernel says which one made the socket.
+    """
+    if is_alive(hospital.process):
+        return hospital.process
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
+        probe.settimeout(ANSWER_SECONDS_MAX)
+        try:
+            probe.connect(hospital.admin)
+            pid, uid, _ = _CREDENTIALS.unpack(
+                probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            )
+        except OSError:
+            return None
+    return identify(pid) if uid == os.getuid() else None
 
 
 def _is_ready(hospital: Hospital) -> bool:

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Final
 
 from mpcd import canonical
-from mpcd.errors import DataInvalid
+from mpcd.errors import DataInvalid, NotFound, RequestInvalid
 from mpcd.ids import DataVersion
 from mpcd.roster import Column, Table
 
@@ -44,6 +44,8 @@ PERSON_INDEX: Final = " person"
 """Name of the extra column; the roster's names have no outer spaces."""
 _PLAIN_NAME: Final = re.compile(r"[a-z0-9_]{1,64}")
 _VERSION: Final = re.compile(r"[0-9a-f]{64}")
+_VERSION_START_MIN: Final = 8
+_VERSION_START: Final = re.compile(rf"[0-9a-f]{{{_VERSION_START_MIN},64}}")
 _TYPES: Final = (("TINYINT", 2**7), ("SMALLINT", 2**15), ("INTEGER", 2**31), ("BIGINT", 2**63))
 _MANIFEST_BYTES_MAX: Final = 4 * 2**20
 
@@ -151,6 +153,39 @@ def versions(directory: Path, table: str) -> tuple[Manifest, ...]:
     return tuple(read_manifest(directory, table, DataVersion(version)) for version in found)
 
 
+def imported(directory: Path, table: str) -> tuple[tuple[Manifest, float], ...]:
+    """All versions of `table` with the time of their latest import (seconds since 1970), the newest first."""
+    times = {
+        manifest: snapshot_path(directory, table, manifest.version).stat().st_mtime_ns
+        for manifest in versions(directory, table)
+    }
+    return tuple((manifest, times[manifest] / 1e9) for manifest in sorted(times, key=times.__getitem__, reverse=True))
+
+
+def find_version(directory: Path, table: str, wanted: str | None) -> DataVersion:
+    """The version whose name begins with `wanted`; the one imported last if None.
+
+    Raises:
+        NotFound: there is none.
+        RequestInvalid: `wanted` is the beginning of several, or too short to name one.
+    """
+    found = [manifest.version for manifest, _ in imported(directory, table)]
+    if wanted is None:
+        if not found:
+            raise NotFound(f"table {table} has no imported version; run `mpcctl table import {table}` first")
+        return found[0]
+    if not _VERSION_START.fullmatch(wanted):
+        raise RequestInvalid(f"a data version is named by its first {_VERSION_START_MIN} to 64 hexadecimal digits")
+    fitting = [version for version in found if version.startswith(wanted)]
+    if not fitting:
+        raise NotFound(
+            f"table {table} has no version {wanted[:16]}; `mpcctl table list` shows those that were imported"
+        )
+    if len(fitting) > 1:
+        raise RequestInvalid(f"table {table} has {len(fitting)} versions that begin with {wanted}; give more digits")
+    return fitting[0]
+
+
 def _read(path: Path, otherwise: str) -> str:
     try:
         with path.open(encoding="utf-8") as file:
@@ -187,18 +222,32 @@ def write_durably(path: Path, text: str, mode: int) -> None:
 
 
 def settle(temporary: Path, manifest: Manifest, directory: Path) -> Path:
-    """Turn a finished temporary file into the version that `manifest` names.  An equal version stays as it is."""
+    """Turn a finished temporary file into the version that `manifest` names, the newest.
+
+    An equal version that is whole stays as it is, but for its time; a damaged one is replaced.
+    """
     path = snapshot_path(directory, manifest.table, manifest.version)
     with temporary.open("rb") as file:
         os.fchmod(file.fileno(), 0o400)
         os.fsync(file.fileno())
-    if path.exists() and path.with_suffix(".json").exists():
+    if _is_whole(path, manifest):
         temporary.unlink()
+        os.utime(path)
         return path
     temporary.replace(path)
     sync_directory(path.parent)
     write_durably(path.with_suffix(".json"), manifest.to_json(), 0o400)
     return path
+
+
+def _is_whole(path: Path, manifest: Manifest) -> bool:
+    """Whether the file at `path` is a version of the same rows, as its own manifest has it."""
+    try:
+        found = Manifest.from_json(path.with_suffix(".json").read_text(encoding="utf-8"))
+        same = (found.table, found.version, found.definition) == (manifest.table, manifest.version, manifest.definition)
+        return same and file_sha256(path) == found.file_sha256
+    except (OSError, ValueError, DataInvalid):
+        return False
 
 
 def file_sha256(path: Path) -> str:

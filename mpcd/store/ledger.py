@@ -50,6 +50,9 @@ class LedgerRow:
     previous: bytes
     hash: bytes
     content: dict[str, canonical.Value] | None
+    """None where it was erased, or is no longer what the entry commits to."""
+    erased_by: int | None = None
+    """The entry on record that says so; content that is gone without one was tampered with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,15 +291,19 @@ def _erased_sequences(sequence: int, body: bytes) -> frozenset[int]:
 
 
 def read_rows(connection: sqlite3.Connection, first: int, count: int) -> Iterator[LedgerRow]:
-    """The entries `first` to `first + count - 1` that exist, with content; nothing about them is verified."""
+    """The entries `first` to `first + count - 1` that exist, each with its content where that fits its commitment.
+
+    The chain is not verified; content that was changed is not shown as if it stood there.
+    """
     cursor = connection.execute(
-        "SELECT e.sequence, e.time_milliseconds, e.kind, e.session, e.commitment, e.previous, e.hash, c.body "
-        "FROM entry e LEFT JOIN content c USING (sequence) "
+        "SELECT e.sequence, e.time_milliseconds, e.kind, e.session, e.commitment, e.previous, e.hash, "
+        "c.salt, c.body, c.erased_by FROM entry e LEFT JOIN content c USING (sequence) "
         "WHERE e.sequence >= ? AND e.sequence < ? ORDER BY e.sequence",
         (first, first + count),
     )
-    for sequence, time_milliseconds, kind, session, committed, previous, found, body in cursor:
-        content = None if body is None else canonical.decode(body)
+    for sequence, time_milliseconds, kind, session, committed, previous, found, salt, body, eraser in cursor:
+        kept = salt is not None and body is not None and committed == commitment(salt, body)
+        content = canonical.decode(body) if kept else None
         yield LedgerRow(
             sequence,
             time_milliseconds,
@@ -306,4 +313,5 @@ def read_rows(connection: sqlite3.Connection, first: int, count: int) -> Iterato
             previous,
             found,
             content if isinstance(content, dict) else None,
+            eraser,
         )

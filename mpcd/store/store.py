@@ -23,7 +23,8 @@ the two that a session waits for, unless it has grown far beyond its usual size.
 
 One process at a time holds the directory's lock.  One connection writes, under a lock; checks and exports read
 through connections of their own and never wait for it.  If a commit itself fails, its outcome is unknown: the store
-then refuses all further work until a restart has read what is really there.
+then refuses all further work until a restart has read what is really there.  So it does with `LedgerInvalid` once the
+ledger is not what this process wrote: every append compares the stored head with the one in memory.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from pathlib import Path
 from typing import Final, Literal, Self
 
 from mpcd import canonical, limits
-from mpcd.errors import Bug, NotFound, Refused, RequestInvalid, ResultWithheld, StoreFailed
+from mpcd.errors import Bug, LedgerInvalid, NotFound, Refused, RequestInvalid, ResultWithheld, StoreFailed
 from mpcd.governance import entries
 from mpcd.governance.entries import Debit, LedgerEntry
 from mpcd.ids import PlanHash, RequestDigest, SessionId
@@ -104,6 +105,11 @@ class Store:
         self._log = directory / (FILE_NAME + "-wal")
         self._lock = threading.Lock()
         self._closed_because: str | None = None
+        self._broken_because: str | None = None
+        self._head = _stored_head(writer)
+        """What the last commit left; nobody else writes, so the file must say the same."""
+        self._appended = self._head
+        """The head as the transaction that runs has made it."""
 
     @classmethod
     def open(cls, directory: Path, *, entropy: Callable[[int], bytes] = os.urandom) -> Self:
@@ -146,6 +152,15 @@ class Store:
             self._writer.close()
             self._directory_lock.release()
 
+    @property
+    def broken(self) -> str | None:
+        """Why the ledger cannot be trusted, once that was found."""
+        return self._broken_because
+
+    def distrust(self, reason: str) -> None:
+        """Refuse all further work with `LedgerInvalid`: a check has found the ledger to be broken."""
+        self._broken_because = self._broken_because or reason
+
     # -------------------------------------------------------------------------------------------- writing
 
     def commit_entry(self, entry: LedgerEntry, *, now: float, session: SessionId | None = None) -> LedgerHead:
@@ -167,13 +182,13 @@ class Store:
             return self._append(connection, entry, now, session)
 
     def commit_refused(self, entry: LedgerEntry, *, now: float, burn: NonceUse | None = None) -> LedgerHead:
-        """Asked and refused: one entry; with `burn` the request cannot be used again here.
+        """Asked and refused, or failed: one entry; with `burn` the request cannot be used again here.
 
         Raises:
             RequestInvalid: `burn` was used before.
             StoreFailed: nothing was written.
         """
-        assert entry.kind == "refused"
+        assert entry.kind in {"refused", "failed"}
         with self._transaction() as connection:
             if burn is not None:
                 _burn(connection, burn, now)
@@ -426,6 +441,7 @@ class Store:
             connection = self._writer
             with _storage():
                 connection.execute("BEGIN IMMEDIATE")
+                self._appended = self._head
                 try:
                     yield connection
                 except BaseException:
@@ -436,6 +452,7 @@ class Store:
                 except sqlite3.Error as error:
                     self._closed_because = f"a commit failed ({error}) and its outcome is unknown; restart mpcd"
                     raise
+                self._head = self._appended
                 self._fold(_FOLD_AT_ONCE_BYTES if awaited else _FOLD_BYTES)
 
     def _fold(self, log_bytes_max: int) -> None:
@@ -457,6 +474,8 @@ class Store:
                 self._closed_because = f"a transaction could not be undone ({error}); restart mpcd"
 
     def _require_open(self) -> None:
+        if self._broken_because is not None:
+            raise LedgerInvalid(self._broken_because)
         if self._closed_because is not None:
             raise StoreFailed(self._closed_because)
 
@@ -466,7 +485,12 @@ class Store:
         body = canonical.encode(entry.content)
         if len(body) > limits.LEDGER_CONTENT_BYTES_MAX:
             raise StoreFailed(f"a ledger entry has more than {limits.LEDGER_CONTENT_BYTES_MAX} bytes of content")
-        sequence, previous = connection.execute("SELECT count, hash FROM head").fetchone()
+        head = self._appended
+        if head is None or _stored_head(connection) != head:
+            when = "does not fit its own head" if head is None else "was changed by another program while mpcd ran"
+            self.distrust(f"the ledger {when}; stop mpcd and restore the state file from a backup")
+            raise LedgerInvalid(f"nothing was written: {self._broken_because}")
+        sequence, previous = head.count, head.hash
         salt = self._entropy(ledger.SALT_BYTES)
         committed = ledger.commitment(salt, body)
         milliseconds = _milliseconds(now)
@@ -477,10 +501,13 @@ class Store:
         )
         connection.execute("INSERT INTO content VALUES (?, ?, ?, NULL)", (sequence, salt, body))
         connection.execute("UPDATE head SET count = ?, hash = ?", (sequence + 1, made))
-        return LedgerHead(sequence + 1, made)
+        self._appended = head = LedgerHead(sequence + 1, made)
+        return head
 
 
-_SESSION_KINDS: Final = frozenset({"agreed", "recorded", "released", "aborted", "withheld", "refused", "erased"})
+_SESSION_KINDS: Final = frozenset(
+    {"agreed", "recorded", "released", "aborted", "withheld", "refused", "failed", "erased"}
+)
 _SESSION_COLUMNS: Final = (
     "SELECT session, state, request_digest, plan_hash, analyst, agreed_milliseconds, changed_milliseconds FROM session "
 )
@@ -649,6 +676,15 @@ def _begin_ledger(connection: sqlite3.Connection, entropy: Callable[[int], bytes
         raise StoreFailed("the ledger has lost its head; restore the state file from a backup")
     ledger_id = entropy(ledger.LEDGER_ID_BYTES)
     connection.execute("INSERT INTO head VALUES (0, ?, 0, ?)", (ledger_id, ledger.genesis(ledger_id)))
+
+
+def _stored_head(connection: sqlite3.Connection) -> LedgerHead | None:
+    """The head, None unless the last entry there is bears it out."""
+    with _storage():
+        count, last = connection.execute("SELECT count, hash FROM head").fetchone()
+        row = connection.execute("SELECT sequence, hash FROM entry ORDER BY sequence DESC LIMIT 1").fetchone()
+    fits = count == 0 if row is None else row == (count - 1, last)
+    return LedgerHead(count, last) if fits else None
 
 
 @contextmanager

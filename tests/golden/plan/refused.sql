@@ -122,10 +122,10 @@ SELECT SUM(COALESCE(crp, 0)) FROM visits
 -- PlanUnsupported: this argument of an aggregate is not answered: Case is not allowed in what is summed; GROUP BY the expression, or use FILTER (WHERE ...), so that the cells it tells apart are protected as cells
 
 SELECT SUM(tsize * tsize * tsize) FROM gbsg2
--- PlanUnsupported: this argument of an aggregate is not answered: column 'tsize' appears in a power above 2; GROUP BY the expression, or use FILTER (WHERE ...), so that the cells it tells apart are protected as cells
+-- PlanUnsupported: this argument of an aggregate is not answered: more than 2 columns are multiplied, or a power above 2 is taken; GROUP BY the expression, or use FILTER (WHERE ...), so that the cells it tells apart are protected as cells
 
 SELECT VAR_SAMP(tsize * tsize) FROM gbsg2
--- PlanUnsupported: this argument of an aggregate is not answered: column 'tsize' appears in a power above 2; GROUP BY the expression, or use FILTER (WHERE ...), so that the cells it tells apart are protected as cells
+-- PlanUnsupported: this argument of an aggregate is not answered: more than 2 columns are multiplied, or a power above 2 is taken; GROUP BY the expression, or use FILTER (WHERE ...), so that the cells it tells apart are protected as cells
 
 SELECT SUM(ROUND(temp)) FROM visits
 -- PlanUnsupported: this argument of an aggregate is not answered: Case is not allowed in what is summed; GROUP BY the expression, or use FILTER (WHERE ...), so that the cells it tells apart are protected as cells
@@ -404,7 +404,7 @@ SELECT COUNT(*) FROM visits JOIN foreign_table USING (pid)
 -- PlanUnsupported: tables visits and foreign_table have different owners; only tables of the same owners join
 
 SELECT SUM(b1 * b2 * b3 * b4) FROM bits
--- PlanUnsupported: columns of few values (bits.b1, bits.b2, bits.b3, bits.b4) are multiplied with each other; GROUP BY some of them instead
+-- PlanUnsupported: this argument of an aggregate is not answered: more than 2 columns are multiplied, or a power above 2 is taken; GROUP BY the expression, or use FILTER (WHERE ...), so that the cells it tells apart are protected as cells
 
 SELECT ward, COUNT(*) FROM visits GROUP BY ward HAVING CASE WHEN COUNT(*) > 3 THEN TRUE END
 -- PlanUnsupported: CASE is not answered in HAVING; compare aggregates and group keys there

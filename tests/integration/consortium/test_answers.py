@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ import duckdb
 import pytest
 
 from mpcd.api.flow import Answer
+from mpcd.plan import spans
 from mpcd.results.table import NULL, Suppressed
 
 if TYPE_CHECKING:
@@ -102,11 +104,32 @@ def age_class(row: Row) -> object:
     return 0 if age < 45 else 1 if age < 60 else 2
 
 
+def together(*insides: Test, possible: Sequence[spans.Atom] | None = None) -> list[Gate]:
+    """Gates of sets of rows that one request shows beside one another; `possible`: in which of them a row can be."""
+    atoms = tuple(possible or product((0, 1), repeat=len(insides)))
+    needed = spans.supports(atoms)
+    assert needed is not None
+
+    def within(support: spans.Support) -> Test:
+        wanted = {atoms[place] for place in support}
+        return lambda row: tuple(int(inside(row)) for inside in insides) in wanted
+
+    return [Gate(inside, tuple(map(within, found))) for inside, found in zip(insides, needed, strict=True)]
+
+
 MANY_NODES = Gate(lambda row: number(row, "pnodes") > 10)
-SOME_NODES = Gate(lambda row: number(row, "pnodes") > 3)
 LOSS = Gate(present("wt.loss"))
-MEAL = Gate(present("meal.cal"))
-KARNO = Gate(present("ph.karno"))
+SOME_BESIDE_MANY, MANY_BESIDE_SOME = together(
+    lambda row: number(row, "pnodes") > 3, MANY_NODES.inside, possible=((0, 0), (1, 0), (1, 1))
+)
+LOSS_BESIDE_MEAL, MEAL_BESIDE_LOSS = together(present("wt.loss"), present("meal.cal"))
+THREE_PRESENT = together(present("wt.loss"), present("meal.cal"), present("ph.karno"))
+LOSS_OF_WOMEN, ECOG_3, ECOG_1 = together(
+    lambda row: present("wt.loss")(row) and is_("sex", 2)(row),
+    is_("ph.ecog", 3),
+    lambda row: (num(row, "ph.ecog") or 0) >= 1,
+    possible=((0, 0, 0), (0, 0, 1), (0, 1, 1), (1, 0, 0), (1, 0, 1), (1, 1, 1)),
+)
 
 
 QUESTIONS = (
@@ -154,7 +177,7 @@ QUESTIONS = (
     Question(
         "SELECT horTh, SUM(CASE WHEN pnodes > 3 THEN tsize END), AVG(CASE WHEN pnodes > 10 THEN age END) FROM gbsg2 "
         "GROUP BY horTh",
-        "gbsg2", [[SOME_NODES], [MANY_NODES]], keys=(text("horTh"),),
+        "gbsg2", [[SOME_BESIDE_MANY], [MANY_BESIDE_SOME]], keys=(text("horTh"),),
     ),
     Question(
         "SELECT CASE WHEN age < 45 THEN 0 WHEN age < 60 THEN 1 ELSE 2 END AS class, COUNT(*), AVG(time) FROM gbsg2 "
@@ -186,7 +209,7 @@ QUESTIONS = (
     ),
     Question(
         'SELECT sex, COUNT("wt.loss"), COUNT("meal.cal"), SUM("meal.cal"), COUNT(*) FROM lung GROUP BY sex',
-        "lung", [[LOSS], [MEAL], [MEAL], [CELL]], keys=(whole("sex"),),
+        "lung", [[LOSS_BESIDE_MEAL], [MEAL_BESIDE_LOSS], [MEAL_BESIDE_LOSS], [CELL]], keys=(whole("sex"),),
     ),
     Question(
         'SELECT COUNT(*), AVG(age), SUM("wt.loss") FROM lung WHERE "wt.loss" IS NULL',
@@ -209,17 +232,13 @@ QUESTIONS = (
     ),
     Question(
         'SELECT sex, CORR(age, "wt.loss"), REGR_COUNT(age, "meal.cal"), COUNT("ph.karno") FROM lung GROUP BY sex',
-        "lung", [[LOSS], [MEAL], [KARNO]], keys=(whole("sex"),),
+        "lung", [[gate] for gate in THREE_PRESENT], keys=(whole("sex"),),
     ),
     Question(
         'SELECT AVG("wt.loss") FILTER (WHERE sex = 2), COUNT(*) FILTER (WHERE "ph.ecog" = 3), '
         'COUNT(*) FILTER (WHERE "ph.ecog" >= 1) FROM lung',
         "lung",
-        [
-            [Gate(lambda row: row["sex"] == "2" and row["wt.loss"] is not None)],
-            [Gate(is_("ph.ecog", 3))],
-            [Gate(lambda row: (num(row, "ph.ecog") or 0) >= 1)],
-        ],
+        [[LOSS_OF_WOMEN], [ECOG_3], [ECOG_1]],
     ),
     Question(
         "SELECT target, COUNT(*), AVG(mean_smoothness), VAR_SAMP(mean_radius), REGR_SLOPE(mean_texture, mean_radius), "

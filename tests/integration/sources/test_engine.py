@@ -179,7 +179,7 @@ def slow_roster(tmp_path: Path) -> tuple[DataSet, Roster]:
     return DataSet.published(tmp_path / "snapshots", ["a", "b"]), make_roster(*tables)
 
 
-SLOW = "SELECT COUNT(*), SUM(a.v * b.v), SUM(a.v * a.v) FROM a JOIN b ON a.person = b.person WHERE a.v % 7 < b.v % 11"
+SLOW = "SELECT COUNT(*), SUM(a.v), SUM(b.v), SUM(b.v * b.v) FROM a JOIN b ON a.person = b.person WHERE a.v > 1"
 QUICK = "SELECT COUNT(*) FROM a"
 
 
@@ -195,12 +195,12 @@ async def test_a_runaway_query_dies_and_the_daemon_lives(tmp_path: Path) -> None
             beats += 1
 
     with capture_logs() as logs:
-        async with open_engine(data, roster, EngineSettings(threads=1, seconds_max=1.0)) as opened:
+        async with open_engine(data, roster, EngineSettings(threads=1)) as opened:
             victim = pids(opened)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(beat)
                 with pytest.raises(ChildFailed) as caught:
-                    await opened.aggregate(plan(SLOW, roster))
+                    await opened.aggregate(plan(SLOW, roster), deadline=trio.current_time() + 1)
                 nursery.cancel_scope.cancel()
             answer = await opened.aggregate(plan(QUICK, roster), deadline=trio.current_time() + 30)
     assert caught.value.reason == "deadline"

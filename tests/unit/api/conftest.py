@@ -212,7 +212,7 @@ class FakeBackend:
         await self._note("ledger_verify")
         return {"entries": 2, "head": "ab", "valid": True}
 
-    async def ledger_entries(self, from_seq: int, count: int) -> list[Map]:
+    async def ledger_entries(self, from_seq: int | None, count: int) -> list[Map]:
         await self._note("ledger_entries", from_seq, count)
         return []
 

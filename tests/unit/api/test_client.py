@@ -34,7 +34,8 @@ from mpcd.errors import (
 )
 from mpcd.identity import SignedRequest
 from mpcd.ids import PartyId, RosterHash
-from mpcd.results.table import Suppressed
+from mpcd.results import render
+from mpcd.results.table import JOINED_LOCALLY, Suppressed
 
 SQL = "SELECT horTh, COUNT(*), SUM(x) FROM t GROUP BY horTh"
 
@@ -65,6 +66,18 @@ async def test_a_question_is_answered_with_a_verified_table(serve: Any, consorti
     assert answer.info.facts["rounds"] == 9
     assert [event.kind for event in events] == ["state", "progress", "over"]
     assert [event.seq for event in events] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("style", ["sync", "trio"])
+async def test_every_answer_from_a_join_says_that_joins_are_local(serve: Any, consortium: Any, style: str) -> None:
+    async with serve() as path:
+        assert JOINED_LOCALLY not in (await ask(path, consortium.profile, style)).table.notes
+        # From the plan that the parties signed: no daemon can leave it out.
+        consortium.plan["logical"]["joins"] = [{"kind": "inner"}]
+        table = (await ask(path, consortium.profile, style)).table
+    assert table.notes[-1] == JOINED_LOCALLY
+    assert f"note: {JOINED_LOCALLY}" in render.text_table(table)
+    assert render.json_value(table)["notes"] == list(table.notes)
 
 
 @pytest.mark.parametrize("style", ["sync", "trio"])

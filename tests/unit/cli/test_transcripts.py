@@ -123,13 +123,70 @@ def _facts(backend: Any) -> None:
     backend.run_job = run
 
 
+ASKED = {
+    "sql": "SELECT COUNT(*), SUM(x), AVG(x)\nFROM t WHERE horTh = 'yes' AND x BETWEEN 1 AND 100 AND day > DATE '2020'",
+    "purpose": "GRU", "analyst": "Anna", "analyst_key": "mpcd-sign1example", "fingerprint": "ab12-cd34",
+}  # fmt: skip
 ENTRIES = [
     {"seq": 0, "at": 1.7e9, "kind": "started", "hash": b"h" * 32, "session": None, "content": {"version": "0.1.0"}},
-    {"seq": 1, "at": 1.7e9 + 1.5, "kind": "agreed", "hash": b"i" * 32, "session": b"s" * 32, "content": None},
+    {
+        "seq": 1,
+        "at": 1.7e9 + 1.5,
+        "kind": "agreed",
+        "hash": b"i" * 32,
+        "session": b"s" * 32,
+        "content": None,
+        "content_state": "erased",
+    },
+    {
+        "seq": 2,
+        "at": 1.7e9 + 2.5,
+        "kind": "recorded",
+        "hash": b"j" * 32,
+        "session": b"s" * 32,
+        "content": None,
+        "content_state": "changed",
+    },
+    {
+        "seq": 3,
+        "at": 1.7e9 + 3.5,
+        "kind": "agreed",
+        "hash": b"k" * 32,
+        "session": b"t" * 32,
+        "content": {"request": b"bytes", "plan_hash": b"p" * 32, "parties": [0, 1, 2]},
+        "asked": ASKED,
+    },
+    {
+        "seq": 4,
+        "at": 1.7e9 + 4.5,
+        "kind": "failed",
+        "hash": b"l" * 32,
+        "session": None,
+        "content": {"request": b"bytes", "reasons": [[2, "mpc.PeerUnavailable", "", "party 2 was away"]]},
+        "asked": {**ASKED, "analyst": None},
+    },
+]
+
+
+def _version(name: str, rows: int, at: float, *, published: bool = False, fits: bool = True) -> dict[str, Any]:
+    return {"data_version": name * 32, "rows": rows, "imported_at": at, "published": published, "fits_roster": fits}
+
+
+VERSIONS = [
+    _version("cd", 230, 1_700_000_000.5),
+    _version("ab", 229, 1_699_999_999.0, published=True),
+    _version("ef", 9, 1.6e9, fits=False),
 ]
 TABLES = [
-    {"name": "t", "state": "published", "rows": 229, "data_version": "ab" * 32, "published": True},
-    {"name": "u", "state": "absent", "rows": None, "data_version": None, "published": False},
+    {
+        "name": "t",
+        "state": "published",
+        "rows": 229,
+        "data_version": "ab" * 32,
+        "published": True,
+        "versions": VERSIONS,
+    },
+    {"name": "u", "state": "absent", "rows": None, "data_version": None, "published": False, "versions": []},
 ]
 PEERS = [
     {"party": 1, "name": "hospital-1", "state": "connected", "address": "dialled by us", "detail": ""},
@@ -138,11 +195,16 @@ PEERS = [
 SCENARIOS: dict[str, tuple[list[str], Callable[[Any], None] | None]] = {
     "help": (["--help"], None),
     "describe": (["describe"], _answer("describe", DESCRIBED)),
+    "describe-table": (["describe", "t"], _answer("describe", DESCRIBED)),
+    "describe-no-table": (["describe", "u"], _answer("describe", DESCRIBED)),
     "describe-nothing": (["describe"], _answer("describe", {**DESCRIBED, "tables": []})),
     "explain": (["explain", SQL], _answer("explain", EXPLAINED)),
     "explain-refused": (
         ["explain", SQL],
         _answer("explain", {**EXPLAINED, "refusals": [{"party": 1, "rule": "table", "message": "party 1 has none"}]}),
+    ),
+    "explain-join": (
+        ["explain", SQL], _answer("explain", {**EXPLAINED, "notes": ["rows were joined within each hospital's own"]})
     ),
     "sql": (["sql", SQL], _facts),
     "sql-quiet": (["sql", "--quiet", SQL], _facts),
@@ -165,6 +227,9 @@ SCENARIOS: dict[str, tuple[list[str], Callable[[Any], None] | None]] = {
     "ledger-verify": (["ledger", "verify"], _answer("ledger_verify", {"entries": 2, "head": b"h" * 32})),
     "ledger-broken": (["ledger", "verify"], _answer("ledger_verify", LedgerInvalid("entry 1 does not follow entry 0"))),
     "ledger-show": (["ledger", "show", "--from", "0", "--count", "9"], _answer("ledger_entries", ENTRIES)),
+    "ledger-show-one": (["ledger", "show", "3"], _answer("ledger_entries", ENTRIES[3:4])),
+    "ledger-show-failed": (["ledger", "show", "4"], _answer("ledger_entries", ENTRIES[4:])),
+    "ledger-show-none": (["ledger", "show", "9"], _answer("ledger_entries", [])),
     "table-list": (["table", "list"], _answer("table_list", TABLES)),
     "table-import": (
         ["table", "import", "t"],

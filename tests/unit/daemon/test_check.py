@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,11 +20,13 @@ from mpcd.daemon.keygen import PartyKeys, make_party_keys, make_psk
 from mpcd.daemon.main import GOOD, USAGE, WRONG_FILE, main
 from mpcd.daemon.psk import read_psk, write_psk
 from mpcd.errors import ConfigurationInvalid, MpcdError
+from mpcd.governance import entries
 from mpcd.identity import SigningKey
 from mpcd.ids import PartyId
 from mpcd.roster import Column, Party, Roster, Table
 from mpcd.roster.parse import dump
 from mpcd.store.keyfiles import read_key
+from mpcd.store.store import FILE_NAME, Store, verify_ledger
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -124,6 +128,27 @@ def test_a_wrong_configuration_stops_run_before_anything_starts(home: Path, caps
     edit("mpcd.toml", "party = 0\n", 'party = "zero"\n')(home)
     assert main(["run", "--config", str(home / "mpcd.toml")]) == WRONG_FILE
     assert "mpcd.toml:1:" in capsys.readouterr().err
+
+
+def test_a_broken_ledger_keeps_the_daemon_from_serving(home: Path) -> None:
+    store = Store.open(home / "state")
+    for number in range(3):
+        store.commit_entry(entries.policy_loaded(bytes([number]) * 32), now=1_800_000_000.0)
+    store.close()
+    assert verify_ledger(home / "state").head.count == 3
+    database = sqlite3.connect(home / "state" / FILE_NAME)
+    with database:
+        database.execute("UPDATE entry SET time_milliseconds = 5 WHERE sequence = 1")
+    database.close()
+    command = [sys.executable, "-m", "mpcd.daemon.main", "run", "--config", str(home / "mpcd.toml")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
+    assert ended.returncode == WRONG_FILE
+    assert "mpcd: ledger entry 1 was changed: its hash does not fit" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not (home / "a.sock").exists()
+    database = sqlite3.connect(home / "state" / FILE_NAME)
+    assert database.execute("SELECT count(*) FROM entry").fetchone() == (3,), "nothing was appended to it"
+    database.close()
 
 
 def test_keygen_makes_private_files_and_never_overwrites(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,14 +8,16 @@ import os
 import pickle
 import socket
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import structlog
 
 from mpcd.daemon import logs
-from mpcd.errors import ConfigurationInvalid
+from mpcd.errors import ConfigurationInvalid, PlanInvalid
 from mpcd.identity import SigningKey
+from mpcd.ids import PartyId
+from mpcd.net.events import Event, EventName
 
 CANARY = b"canary-4711-never-logged"
 
@@ -120,6 +122,29 @@ def test_our_own_errors_keep_their_sentence() -> None:
     structlog.get_logger().error("refused", exc_info=ConfigurationInvalid("wrong", path="/x", line=3))
     (entry,) = entries(stream)
     assert entry["failure"] == "ConfigurationInvalid: /x:3: wrong"
+
+
+def test_of_a_request_that_is_at_fault_only_the_code_is_logged() -> None:
+    stream = configured()
+    literal = "there is no level 'Jane Doe' of `t.name`"
+    structlog.get_logger().info("session_task_ended", code="mpc.PlanInvalid", reason=literal)
+    structlog.get_logger().error("session_failed", exc_info=PlanInvalid(literal))
+    structlog.get_logger().info("session_aborted", code="mpc.PeerUnavailable", reason="party 2 went away")
+    ended, failed, aborted = entries(stream)
+    assert (ended["code"], "reason" in ended) == ("mpc.PlanInvalid", False)
+    assert failed["failure"] == "PlanInvalid"
+    assert aborted["reason"] == "party 2 went away"
+    assert "Jane" not in stream.getvalue()
+
+
+def test_a_lost_peer_is_a_warning_and_every_event_is_named_alike() -> None:
+    stream = configured()
+    for name in get_args(EventName):
+        logs.log_network_event(structlog.get_logger(), Event(name, "what happened", PartyId(2)))
+    levels = {entry["event"]: entry["level"] for entry in entries(stream)}
+    assert not [event for event in levels if "-" in event]
+    assert levels["channel_lost"] == levels["dial_failed"] == levels["handshake_failed"] == "warning"
+    assert levels["channel_open"] == levels["listening"] == "info"
 
 
 def test_a_library_that_logs_is_heard_but_not_quoted() -> None:

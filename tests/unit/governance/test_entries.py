@@ -17,6 +17,7 @@ ALL = [
     entries.roster_loaded(4, b"\4" * 32),
     entries.published("gbsg2", DataVersion("ab" * 32), 686),
     entries.refused(b"request", DIGEST, [REASON]),
+    entries.failed(b"request", DIGEST, [Refusal(PartyId(1), "mpc.PeerUnavailable", "", "party 2 was away")]),
     entries.agreed(
         b"request",
         DIGEST,

@@ -145,7 +145,7 @@ def test_a_hidden_column_looks_like_one_that_is_not_there() -> None:
         (refusal,) = decide(POLICY, dataclasses.replace(GOOD, uses={f"gbsg2.{column}": frozenset({"rank"})}), PARTY)
         assert refusal.rule == "column"
         assert refusal.message.replace(column, "C") == (
-            "party 3 knows no column `gbsg2.C`; `describe` lists the columns that you may ask about"
+            "party 3 knows no column `gbsg2.C` that you may ask about; leave it out or ask that owner"
         )
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from mpcd.api.client import Client
 from mpcd.api.profile import find
+from mpcd.cli.main import main as mpcctl
 from mpcd.daemon.check import check
 from mpcd.daemon.config import load
 from mpcd.errors import ConfigurationInvalid, LocalFault, NotFound, RequestInvalid
@@ -85,6 +86,49 @@ def test_what_a_daemon_started_is_stopped_with_it() -> None:
         assert processes.descendants(known) == [child]
         processes.stop([known], quiet, seconds=0.5)
     assert not processes.is_alive(child)
+
+
+RESTARTED = """
+import socket, sys, time
+s = socket.socket(socket.AF_UNIX)
+s.bind(sys.argv[1])
+s.listen()
+print("listens", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_daemon_that_was_restarted_is_found_by_its_socket_and_stopped(tmp_path: Path) -> None:
+    path = tmp_path / "admin.sock"
+    record = Record("sandbox", {}, (Hospital(0, "h", 1, "a", str(path), ProcessId(2**22 + 1, 1, "x")),), None)
+    home = tmp_path / "box"
+    home.mkdir()
+    layout.write_record(home, record)
+    assert processes.daemon_of(record.hospitals[0]) is None
+    with subprocess.Popen([sys.executable, "-c", RESTARTED, str(path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert processes.daemon_of(record.hospitals[0]) == processes.identify(process.pid)
+        with pytest.raises(RequestInvalid, match="is up"):
+            consortium.up(home, 3, [TableFiles("t", (path,))], {}, {}, quiet)
+        assert consortium.down(home, {"XDG_STATE_HOME": str(tmp_path)}, quiet) == 1
+        assert process.wait() == -signal.SIGTERM
+
+
+def test_a_daemon_that_does_not_answer_delays_the_status_by_seconds_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(processes, "ANSWER_SECONDS_MAX", 0.2)
+    path = tmp_path / "admin.sock"
+    with socket.socket(socket.AF_UNIX) as silent:  # as one that was stopped by a signal: the kernel still connects
+        silent.bind(str(path))
+        silent.listen()
+        hospitals = tuple(Hospital(i, f"h{i}", 1, "a", str(path), processes.identify(os.getpid())) for i in range(3))
+        layout.write_record(tmp_path, Record("sandbox", {}, hospitals, None))
+        started = time.monotonic()
+        assert mpcctl(["sandbox", "status", "--dir", str(tmp_path)]) == 5
+        assert time.monotonic() - started < 5
+    assert capsys.readouterr().out.count("does not answer") == 3
 
 
 def test_loopback_ports_are_taken_from_the_start() -> None:

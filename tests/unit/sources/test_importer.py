@@ -15,7 +15,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpcd.errors import ConfigurationInvalid, DataInvalid
+from mpcd.errors import ConfigurationInvalid, DataInvalid, NotFound, RequestInvalid
 from mpcd.ids import DataVersion, PartyId
 from mpcd.roster import Column, Table
 from mpcd.sources import convert_sql, importer, snapshot, split
@@ -380,6 +380,52 @@ def test_publish(tmp_path: Path) -> None:
     data.check([AGES])
     with pytest.raises(DataInvalid, match="not published"):
         data.check([replace(AGES, name="labs")])
+
+
+def test_an_import_again_makes_its_version_the_newest(tmp_path: Path) -> None:
+    home = tmp_path / "snapshots"
+    with pytest.raises(NotFound, match="table import visits"):
+        snapshot.find_version(home, "visits", None)
+    version = None
+    for age in (50, 51, 50, 51, 51, 50):
+        version = load(tmp_path, AGES, f"id,age\n1,{age}\n").version
+        assert snapshot.find_version(home, "visits", None) == version
+    listed = snapshot.imported(home, "visits")
+    assert listed[0][0].version == version
+    assert len(listed) == 2
+    assert listed[0][1] > listed[1][1] > 1.7e9
+
+
+def test_a_version_is_found_by_its_beginning(tmp_path: Path) -> None:
+    home = tmp_path / "snapshots"
+    first, second = (load(tmp_path, AGES, f"id,age\n1,{age}\n").version for age in (50, 51))
+    assert first is not None
+    assert second is not None
+    assert snapshot.find_version(home, "visits", first[:8]) == first
+    assert snapshot.find_version(home, "visits", second) == second
+    for wrong, error in ((first[:7], RequestInvalid), ("../../x", RequestInvalid), ("0" * 64, NotFound)):
+        with pytest.raises(error):
+            snapshot.find_version(home, "visits", wrong)
+    twin = first[:60] + ("0000" if first[60:] != "0000" else "1111")
+    text = (home / "visits" / f"{first}.json").read_text().replace(first, twin)
+    (home / "visits" / f"{twin}.json").write_text(text)
+    (home / "visits" / f"{twin}.duckdb").write_bytes(b"")
+    with pytest.raises(RequestInvalid, match="2 versions that begin"):
+        snapshot.find_version(home, "visits", first[:16])
+
+
+def test_an_import_again_mends_a_damaged_version(tmp_path: Path) -> None:
+    version = load(tmp_path, AGES, "id,age\n1,50\n").version
+    assert version is not None
+    home = tmp_path / "snapshots"
+    path = snapshot_path(home, "visits", version)
+    for damaged in (path, path.with_suffix(".json")):
+        damaged.chmod(0o600)
+        damaged.write_bytes(b"damaged")
+        with pytest.raises(DataInvalid):
+            publish(home, AGES, version)
+        assert load(tmp_path, AGES, "id,age\n1,50\n").version == version
+        assert publish(home, AGES, version).rows == 1
 
 
 def test_publish_refuses(tmp_path: Path) -> None:

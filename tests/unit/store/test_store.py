@@ -367,7 +367,24 @@ def test_erased_content_is_gone_and_the_chain_holds(store: Store, directory: Pat
     assert (report.erased, report.head.count) == (1, 3)
     row, _, erasure = store.ledger_entries(0, 3)
     assert row.content is None
+    assert row.erased_by == 2
     assert erasure.content == {"sequences": [0], "reason": "article 17"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["body = (SELECT body FROM content WHERE sequence = 0)", "body = x'c1'", "salt = zeroblob(32)"],
+    ids=["another entry's", "no encoding", "another salt"],
+)
+def test_changed_content_is_neither_shown_nor_called_erased(store: Store, directory: Path, change: str) -> None:
+    store.commit_entry(entries.policy_loaded(b"\1" * 32), now=NOW)
+    store.commit_entry(entries.policy_loaded(b"\2" * 32), now=NOW)
+    with sqlite3.connect(directory / FILE_NAME) as connection:
+        connection.execute(f"UPDATE content SET {change} WHERE sequence = 1")  # constants
+    connection.close()
+    good, bad = store.ledger_entries(0, 2)
+    assert good.content == {"policy": b"\1" * 32}
+    assert (bad.content, bad.erased_by) == (None, None)
 
 
 def test_a_reader_delays_neither_commits_nor_folding(
@@ -611,6 +628,70 @@ def test_a_migration_runs_once_and_whole(directory: Path, monkeypatch: pytest.Mo
         assert store.head() == head
         store.verify_ledger()
         store.close()
+
+
+MEDDLINGS = {
+    "the head's hash": ("UPDATE head SET hash = zeroblob(32)",),
+    "the head's count": ("UPDATE head SET count = count + 1",),
+    "the last entry is gone": ("DELETE FROM content WHERE sequence = 1", "DELETE FROM entry WHERE sequence = 1"),
+    "the last entry": ("UPDATE entry SET hash = zeroblob(32) WHERE sequence = 1",),
+    "put back": (
+        "DELETE FROM content WHERE sequence = 1",
+        "DELETE FROM entry WHERE sequence = 1",
+        "UPDATE head SET count = 1, hash = (SELECT hash FROM entry WHERE sequence = 0)",
+    ),
+}
+
+
+@pytest.mark.parametrize("meddling", MEDDLINGS)
+def test_an_append_notices_another_hand_and_all_work_stops(directory: Path, store: Store, meddling: str) -> None:
+    store.commit_entry(entries.policy_loaded(b"\1" * 32), now=NOW)
+    store.commit_entry(entries.policy_loaded(b"\2" * 32), now=NOW)
+    other = sqlite3.connect(directory / FILE_NAME)
+    with other:
+        for statement in MEDDLINGS[meddling]:
+            other.execute(statement)
+        before = other.execute("SELECT count(*) FROM entry").fetchone()
+    with pytest.raises(LedgerInvalid, match="changed by another program"):
+        agree(store, 1)
+    assert other.execute("SELECT count(*) FROM entry").fetchone() == before
+    assert other.execute("SELECT count(*) FROM nonce").fetchone() == (0,)
+    other.close()
+    assert store.broken is not None
+    for work in (store.head, lambda: agree(store, 2), lambda: store.sealed(name(1))):
+        with pytest.raises(LedgerInvalid):
+            work()
+
+
+def test_a_distrusted_ledger_is_not_written(store: Store) -> None:
+    agree(store, 1)
+    store.distrust("a check failed")
+    store.distrust("later")
+    with pytest.raises(LedgerInvalid, match="a check failed"):
+        record(store, 1)
+    assert store.verify_ledger().kinds == {"agreed": 1}
+
+
+def test_a_failed_transaction_does_not_move_the_head(store: Store) -> None:
+    agree(store, 1)
+    with pytest.raises(Refused):
+        agree(store, 2, debits=(Debit("queries", 2, 1, OVER),))
+    agree(store, 3)
+    assert store.verify_ledger().kinds == {"agreed": 2}
+
+
+def test_a_head_that_does_not_fit_at_the_start_is_not_appended_to(directory: Path) -> None:
+    opened = Store.open(directory)
+    agree(opened, 1)
+    opened.close()
+    other = sqlite3.connect(directory / FILE_NAME)
+    with other:
+        other.execute("UPDATE head SET hash = zeroblob(32)")
+    other.close()
+    opened = Store.open(directory)
+    with pytest.raises(LedgerInvalid, match="does not fit its own head"):
+        opened.sessions_at_start(now=NOW)
+    opened.close()
 
 
 def test_there_must_be_a_ledger_to_verify(tmp_path: Path) -> None:
