@@ -338,9 +338,9 @@ static void p_fold4_avx512(uint64_t *out, const uint64_t *alpha, const uint64_t 
     for (size_t c = 0; c < chunks; c += 8) {
         __mmask8 valid = remaining(chunks - c);
         struct lanes s = lanes_zero();
-        for (size_t j = 0; j < 4; j++) {
-            size_t here = inside(j, c, 8, chunks, count), at = here == 0 ? 0 : j * chunks + c;
-            __m512i v = _mm512_maskz_loadu_epi64(remaining(here) & valid, a + at), w = _mm512_set1_epi64((long long)weights[j]);
+        for (size_t j = 0, at = c; j < 4 && at < count; j++, at += chunks) {
+            __mmask8 here = count - at < 8 ? remaining(count - at) & valid : valid;
+            __m512i v = _mm512_maskz_loadu_epi64(here, a + at), w = _mm512_set1_epi64((long long)weights[j]);
             lanes_add(&s, v, upper(v), w, upper(w));
         }
         __m512i folded = once(fold(lanes_fold(&s)));
