@@ -336,11 +336,12 @@ static void p_first4_avx512(uint64_t *out, const uint64_t *alpha, const uint64_t
 static void p_fold4_avx512(uint64_t *out, const uint64_t *alpha, const uint64_t *weights, const uint64_t *a, size_t count) {
     size_t chunks = (count + 3) / 4;
     for (size_t c = 0; c < chunks; c += 8) {
-        __mmask8 valid = remaining(chunks - c);
+        size_t size = chunks - c < 8 ? chunks - c : 8;
+        __mmask8 valid = remaining(size);
         struct lanes s = lanes_zero();
-        for (size_t j = 0, at = c; j < 4 && at < count; j++, at += chunks) {
-            __mmask8 here = count - at < 8 ? remaining(count - at) & valid : valid;
-            __m512i v = _mm512_maskz_loadu_epi64(here, a + at), w = _mm512_set1_epi64((long long)weights[j]);
+        for (size_t j = 0; j < 4; j++) {
+            size_t here = inside(j, c, size, chunks, count), at = here == 0 ? 0 : j * chunks + c;
+            __m512i v = _mm512_maskz_loadu_epi64(remaining(here), a + at), w = _mm512_set1_epi64((long long)weights[j]);
             lanes_add(&s, v, upper(v), w, upper(w));
         }
         __m512i folded = once(fold(lanes_fold(&s)));

@@ -24,6 +24,7 @@ Vectors are arrays of one party: `a` and `b` of a sharing, side by side.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -42,9 +43,8 @@ PRODUCT_CHUNK: Final = 4
 """L of the first level over a prime field."""
 BYTE_CHUNK: Final = 8
 """L of the first level over K."""
-_WIDE_CHUNK: Final = 16
-"""Largest L: when little is left, rounds cost more than products."""
-_WIDE_BELOW: Final = 2**11
+_WIDE_CHUNK: Final = 32
+"""Largest L: when little is left, rounds cost more than products; up to its square two levels are left."""
 _MATRIX_BELOW: Final = 2**12
 """Chunks up to which all inner products of a level are one matrix product."""
 
@@ -73,9 +73,9 @@ class Record:
 
 def chunk_of(count: int) -> int:
     """L of a later level, for `count` products that are left."""
-    if count > _WIDE_BELOW:
+    if count > _WIDE_CHUNK**2:
         return PRODUCT_CHUNK
-    return min(count, _WIDE_CHUNK)
+    return count if count <= _WIDE_CHUNK else math.isqrt(count - 1) + 1
 
 
 def chunks_of(relation: Relation, products: int, first: int) -> int:

@@ -5,8 +5,8 @@ something opens, so each protocol records its products here (`defer`) and each o
 public and all compute parties record the same relations in the same order, so a verifier may flush a batch inside
 `defer` at a public size, with messages of its own.
 
-`verify_batch.Malicious` is the verification.  `SemiHonest` keeps no shares and proves nothing: it counts what a verifier would have had to prove, for `explain` and
-for tests.
+`verify_batch.Malicious` is the verification.  `SemiHonest` keeps no shares and proves nothing: it counts what a
+verifier would have had to prove, for `explain` and for tests.
 """
 
 from __future__ import annotations

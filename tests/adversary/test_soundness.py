@@ -13,7 +13,7 @@ the documented bound, or "passing" and "the tracked error is zero" ever differ.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,17 +21,17 @@ import numpy as np
 import pytest
 
 from mpcd.errors import CheatDetected
-from mpcd.field import Vector
+from mpcd.field import Field, Vector
 from mpcd.field.reference import ReferenceBinary
 from mpcd.ids import COMPUTE_ROLES
 from mpcd.protocols import binary, multiply
-from mpcd.protocols.claims import levels_of
+from mpcd.protocols.claims import Claim, Record, levels_of
 from mpcd.protocols.cost import Check
 from mpcd.protocols.verify import PRODUCTS, InnerProducts, MatrixProduct, Relation
 from mpcd.protocols.verify_batch import Malicious, soundness
 from mpcd.testing.cheater import CheatingVerifier, Lie, Nobody, Strategy, lying
 from mpcd.testing.toy import ToyField
-from mpcd.testing.world import Bits, World, opened
+from mpcd.testing.world import Bits, World, opened, reconstruct
 
 PRIME = 61
 
@@ -142,3 +142,31 @@ def test_ands_over_a_toy_field() -> None:
     for chunk in levels_of(8, 8):
         survive *= 1 - (2 * chunk - 2) / (order - 1)
     check(hits / runs, 1 - survive, runs)
+
+
+class Watching(Malicious):
+    """Keeps the last sharing of every claim."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.claims: list[Claim] = []
+
+    def claim(self, field: Field, records: Sequence[Record], first: int) -> Claim:
+        self.claims.append(super().claim(field, records, first))
+        return self.claims[-1]
+
+
+@pytest.mark.parametrize("secret", [0, 3])
+def test_what_the_check_opens_is_uniform(secret: int) -> None:
+    """X and Y over F_5 take each of the 25 pairs equally often, whatever was multiplied; T is their product."""
+    small, runs = ToyField(5), 500
+    seen = np.zeros((5, 5))
+    for seed in range(runs):
+        world = World(seed, small, verifier=Watching)
+        world.run(opened(multiply.mul), [secret] * 3, [secret, 1, secret])
+        shares = [verifier.claims[0].last() for verifier in world.deferred if isinstance(verifier, Watching)]
+        x, y, t = small.to_ints(reconstruct(shares))
+        assert x * y % 5 == t
+        seen[x, y] += 1
+    expected = runs / 25
+    assert ((seen - expected) ** 2 / expected).sum() < 52  # chi-square, 24 degrees of freedom: exceeded once in 1,000
