@@ -1,8 +1,7 @@
-/* K = GF(2^64) and the chunks of bits on VPCLMULQDQ and AVX-512 (F, BW, DQ, VL); part of the avx512 table.  See field.h.
+/* K = GF(2^64) and the chunks of bits on VPCLMULQDQ, GFNI and AVX-512 (F, BW, DQ, VL, VBMI); part of the avx512 table.  See field.h.
  *
  * A sum of products is kept unreduced in two registers: `even` holds the 128-bit products of lanes 0, 2, 4, 6, `odd` those of lanes
- * 1, 3, 5, 7.  Carry-less sums do not overflow, so one reduction at the end serves any number of products.  Lane masks are
- * data in mask registers: they select, in the same time for all values. */
+ * 1, 3, 5, 7.  Carry-less sums do not overflow, so one reduction at the end serves any number of products. */
 #include "field_portable.h"
 
 #include <immintrin.h>
@@ -166,85 +165,68 @@ void k_gram4_avx512(uint64_t *out, const uint64_t *x0, const uint64_t *x1, const
     for (size_t s = 0; s < 6; s++) out[s] = across(&total[s < 3 ? s : s + 1]);
 }
 
-/* ------------------------------------------------------------------------------------------- chunks of bits */
+/* ------------------------------------------------------------------------------------------- chunks of bits
+ *
+ * GF2P8AFFINEQB takes in each lane of 64 bits a matrix A of 8 by 8 bits and eight bytes x: bit k of byte i of the result is the parity of
+ * (byte 7 - k of A) & (byte i of x), 512 ANDs a lane.  With constants for x it transposes A. */
 
-/* Every byte rotated left by s, 0 < s < 8. */
-static inline __m512i rotate_bytes(__m512i v, unsigned s) {
-    __m512i keep = _mm512_set1_epi8((char)(0xff << s));
-    return _mm512_ternarylogic_epi64(keep, _mm512_sll_epi16(v, _mm_cvtsi32_si128((int)s)),
-                                     _mm512_srl_epi16(v, _mm_cvtsi32_si128((int)(8 - s))), 0xca);
+static inline __m512i affine(__m512i x, __m512i matrix) { return _mm512_gf2p8affine_epi64_epi8(x, matrix, 0); }
+
+/* Bit k of byte i of every word: bit i of byte 7 - k. */
+static inline __m512i transpose(__m512i v) { return affine(_mm512_set1_epi64((long long)UINT64_C(0x8040201008040201)), v); }
+
+/* The same with the bytes of the result in reverse: bit 7 - i of byte 7 - k. */
+static inline __m512i transpose_reversed(__m512i v) { return affine(_mm512_set1_epi64(0x0102040810204080), v); }
+
+/* Byte c of word t: byte t of word c. */
+static inline __m512i swap_bytes(__m512i v) {
+    const __m512i index = _mm512_set_epi64(0x3f372f271f170f07, 0x3e362e261e160e06, 0x3d352d251d150d05, 0x3c342c241c140c04,
+                                           0x3b332b231b130b03, 0x3a322a221a120a02, 0x3931292119110901, 0x3830282018100800);
+    return _mm512_permutexvar_epi8(index, v);
 }
 
-/* M[s], lane j, gathers alpha_c x_cj y_c(j-s): the bits j of the byte select the lanes.  Eight words are 64 chunks. */
+/* Eight words, 64 chunks, at a time.  What the eight chunks of a word add to the sums [j, k] is byte k of rows[j], one bit a chunk, the
+ * last chunk first; one affine per j and word then multiplies it by the eight coefficients: byte t of the result goes to sums [j, k]. */
 void bits_gram_avx512(uint64_t *out, const uint64_t *alpha, const uint64_t *x0, const uint64_t *x1, const uint64_t *y0,
                       const uint64_t *y1, const uint64_t *z0, const uint64_t *z1, size_t words) {
-    __m512i m1 = _mm512_setzero_si512(), m2 = m1, m3 = m1, m4 = m1, m5 = m1, m6 = m1, m7 = m1, za = m1, zb = m1;
-    size_t w = 0;
-    for (; w + 8 <= words; w += 8) {
-        uint8_t select[9][64];
-        __m512i xa = load(x0 + w), xb = load(x1 + w), q = load(y0 + w), p = _mm512_xor_si512(q, load(y1 + w));
-        for (unsigned s = 1; s < 8; s++) {
-            __m512i row = _mm512_ternarylogic_epi64(_mm512_and_si512(xa, rotate_bytes(p, s)), xb, rotate_bytes(q, s), 0x78);
-            _mm512_storeu_si512(select[s - 1], row);
+    const __m512i next = _mm512_set1_epi8(1);
+    __m512i sums[10];
+    for (size_t j = 0; j < 10; j++) sums[j] = _mm512_setzero_si512();
+    for (size_t start = 0; start < words; start += 8) {
+        size_t here = words - start < 8 ? words - start : 8;
+        __mmask8 valid = remaining(words - start);
+        uint64_t rows[10][8];
+        __m512i a = transpose(_mm512_maskz_loadu_epi64(valid, x0 + start)), b = transpose(_mm512_maskz_loadu_epi64(valid, x1 + start));
+        __m512i q = transpose(_mm512_maskz_loadu_epi64(valid, y0 + start));
+        __m512i p = _mm512_xor_si512(q, transpose(_mm512_maskz_loadu_epi64(valid, y1 + start)));
+        __m512i place = _mm512_set4_epi32(0x08080808, 0x08080808, 0, 0); /* byte j of each word, within 128 bits */
+        for (size_t j = 0; j < 8; j++) {
+            __m512i own = _mm512_and_si512(_mm512_shuffle_epi8(a, place), p), other = _mm512_and_si512(_mm512_shuffle_epi8(b, place), q);
+            store(rows[j], _mm512_xor_si512(own, other));
+            place = _mm512_add_epi8(place, next);
         }
-        _mm512_storeu_si512(select[7], load(z0 + w));
-        _mm512_storeu_si512(select[8], load(z1 + w));
-        const uint64_t *factors = alpha + 8 * w;
-        for (size_t c = 0; c < 64; c++) {
-            __m512i a = _mm512_set1_epi64((long long)factors[c]);
-            m1 = _mm512_mask_xor_epi64(m1, select[0][c], m1, a);
-            m2 = _mm512_mask_xor_epi64(m2, select[1][c], m2, a);
-            m3 = _mm512_mask_xor_epi64(m3, select[2][c], m3, a);
-            m4 = _mm512_mask_xor_epi64(m4, select[3][c], m4, a);
-            m5 = _mm512_mask_xor_epi64(m5, select[4][c], m5, a);
-            m6 = _mm512_mask_xor_epi64(m6, select[5][c], m6, a);
-            m7 = _mm512_mask_xor_epi64(m7, select[6][c], m7, a);
-            za = _mm512_mask_xor_epi64(za, select[7][c], za, a);
-            zb = _mm512_mask_xor_epi64(zb, select[8][c], zb, a);
+        store(rows[8], transpose(_mm512_maskz_loadu_epi64(valid, z0 + start)));
+        store(rows[9], transpose(_mm512_maskz_loadu_epi64(valid, z1 + start)));
+        for (size_t w = 0; w < here; w++) {
+            /* Bit m of byte r of word t: bit 7 - r of byte t of coefficient 7 - m. */
+            __m512i matrix = transpose_reversed(swap_bytes(load(alpha + 8 * (start + w))));
+            for (size_t j = 0; j < 10; j++) {
+                sums[j] = _mm512_xor_si512(sums[j], affine(_mm512_set1_epi64((long long)rows[j][w]), matrix));
+            }
         }
     }
-    uint64_t lanes[9][8];
-    store(lanes[0], za), store(lanes[8], zb);
-    store(lanes[1], m1), store(lanes[2], m2), store(lanes[3], m3), store(lanes[4], m4);
-    store(lanes[5], m5), store(lanes[6], m6), store(lanes[7], m7);
-    for (unsigned j = 0; j < 8; j++) {
-        for (unsigned s = 1; s < 8; s++) out[8 * j + ((j - s) & 7)] ^= lanes[s][j];
-        out[64 + j] ^= lanes[0][j];
-        out[72 + j] ^= lanes[8][j];
+    for (unsigned j = 0; j < 10; j++) {
+        __mmask8 wanted = (__mmask8)(j < 8 ? 0xff ^ 1u << j : 0xff); /* not the diagonal */
+        _mm512_mask_storeu_epi64(out + 8 * j, wanted, _mm512_xor_si512(load(out + 8 * j), swap_bytes(sums[j])));
     }
-    bits_gram_portable(out, alpha + 8 * w, x0 + w, x1 + w, y0 + w, y1 + w, z0 + w, z1 + w, words - w);
-}
-
-static inline __m512i exchange(__m512i v, unsigned distance, uint64_t mask) {
-    __m128i by = _mm_cvtsi32_si128((int)distance);
-    __m512i swap = _mm512_and_si512(_mm512_xor_si512(v, _mm512_srl_epi64(v, by)), _mm512_set1_epi64((long long)mask));
-    return ternary_xor(v, swap, _mm512_sll_epi64(swap, by));
-}
-
-/* Every word as 8 bytes of 8 bits, transposed: bit j of byte i becomes bit i of byte j (Hacker's Delight, 7-3). */
-static inline __m512i transpose_bytes(__m512i v) {
-    v = exchange(v, 7, UINT64_C(0x00AA00AA00AA00AA));
-    v = exchange(v, 14, UINT64_C(0x0000CCCC0000CCCC));
-    return exchange(v, 28, UINT64_C(0x00000000F0F0F0F0));
 }
 
 void bits_fold_avx512(uint64_t *out, const uint64_t *alpha, const uint64_t *weights, const uint64_t *a, size_t words) {
-    __m512i factor[8];
-    for (unsigned j = 0; j < 8; j++) factor[j] = _mm512_set1_epi64((long long)weights[j]);
-    size_t w = 0;
-    for (; w + 8 <= words; w += 8) {
-        __m512i v = load(a + w);
-        uint8_t select[8][8]; /* of word g, bit j of each of its bytes */
-        _mm512_storeu_si512(select, transpose_bytes(v));
-        for (unsigned g = 0; g < 8; g++) {
-            __m512i total = _mm512_setzero_si512();
-            for (unsigned j = 0; j < 8; j++) {
-                total = _mm512_mask_xor_epi64(total, select[g][j], total, factor[j]);
-            }
-            size_t at = 8 * (w + g);
-            if (alpha != NULL) total = mul8(total, load(alpha + at));
-            store(out + at, total);
-        }
+    const __m512i backwards = _mm512_set_epi64(0, 1, 2, 3, 4, 5, 6, 7);
+    /* Bit m of byte r of word t: bit 7 - r of byte t of weight m. */
+    __m512i matrix = transpose_reversed(swap_bytes(_mm512_permutexvar_epi64(backwards, load(weights))));
+    for (size_t w = 0; w < words; w++) {
+        __m512i folded = swap_bytes(affine(_mm512_set1_epi64((long long)a[w]), matrix));
+        store(out + 8 * w, alpha == NULL ? folded : mul8(folded, load(alpha + 8 * w)));
     }
-    bits_fold_portable(out + 8 * w, alpha == NULL ? NULL : alpha + 8 * w, weights, a + w, words - w);
 }

@@ -14,8 +14,8 @@ static void runnable(const struct field_kernels *tables[TABLES_MAX + 1]) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512ifma") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("vpclmulqdq") &&
-        __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("avx2")) {
+        __builtin_cpu_supports("avx512ifma") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vbmi") &&
+        __builtin_cpu_supports("gfni") && __builtin_cpu_supports("vpclmulqdq") && __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("avx2")) {
         tables[count++] = &field_avx512;
     }
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("pclmul")) tables[count++] = &field_avx2;

@@ -108,6 +108,8 @@ def test_each_library_keeps_to_its_instruction_set() -> None:
     avx512 = disassembly("avx512")
     assert "%zmm" in avx512
     assert "vpmadd52luq" in avx512
+    assert re.search(r"vgf2p8affineqb\s.*%zmm", avx512)
+    assert "vgf2p8" not in avx2
 
 
 @needs_toolchain
