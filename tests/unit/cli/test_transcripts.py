@@ -211,6 +211,18 @@ SCENARIOS: dict[str, tuple[list[str], Callable[[Any], None] | None]] = {
     "sql-csv": (["sql", "--csv", SQL], _facts),
     "sql-json": (["sql", "--json", SQL], _facts),
     "sql-refused": (["sql", SQL], _fail(Refused(REASONS))),
+    "sql-refused-by-all": (
+        ["sql", SQL],
+        _fail(
+            Refused(
+                tuple(
+                    Refusal(PartyId(party), "table", name, f"party {party} knows no table `{name}`; {advice}")
+                    for party in range(3)
+                    for name, advice in (("t", "ask that owner"), ("u", f"ask owner {min(party, 1)}"))
+                )
+            )
+        ),
+    ),
     "sql-unplannable": (["sql", SQL], _fail(PlanInvalid("party 0: there is no column 'foo'"))),
     "sql-peer-gone": (["sql", SQL], _fail(PeerGone(PartyId(2), "party 2 went away while we were computing"))),
     "sql-busy": (["sql", SQL], _fail(Busy("this party already runs 16 sessions; ask again later"))),
