@@ -69,7 +69,7 @@ EXPLAINED = {
     "columns": ["horTh", "count", "total"],
     "cells": 2,
     "uses": {"t.horTh": ["group"], "t.x": ["aggregate"]},
-    "opened": ["count of rows, for each of 2 cells that passes gate 0"],
+    "opened": ["count of rows, for each of 2 cells, if it has enough persons"],
     "rules": ["floor: 11 persons (the rule of party 1)"],
     "rounds": 15,
     "bytes_sent": {"compute": 20_480, "input": 352},
