@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from trio.testing import MockClock
 
+from mpcd.daemon import conductor
+from mpcd.errors import Bug
 from mpcd.governance.disclosure import DisclosureRules
+from mpcd.protocols.prss import Prss
 from mpcd.results import Suppressed
 from mpcd.session import messages
 
@@ -52,3 +55,23 @@ async def test_what_has_ended_holds_no_secrets(autojump_clock: MockClock, consor
             (attempt,) = hospital.sessions._attempts.values()
             assert (attempt.answers, attempt.secrets, attempt.releases) == ({}, {}, {})
         world.check()
+
+
+async def test_a_session_that_ends_well_burns_its_shared_randomness(
+    autojump_clock: MockClock, consortium: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Prss] = []
+
+    class Seen(Prss):
+        def __init__(self, key_own: bytes, key_next: bytes) -> None:
+            super().__init__(key_own, key_next)
+            made.append(self)
+
+    monkeypatch.setattr(conductor, "Prss", Seen)
+    async with consortium() as world:
+        assert await world.ask() == world.truth
+        await world.settle(10)
+    assert len(made) == 3
+    for prss in made:
+        with pytest.raises(Bug, match="has ended"):
+            prss.open(0, "any")
