@@ -68,6 +68,8 @@ API_WATCH_EVENTS_MAX: Final = 64
 API_WATCH_SECONDS_MAX: Final = 2.0
 """How long that queue may stay full before the watcher has lagged."""
 API_JOBS_MAX: Final = 1024
+API_RESULTS_BYTES_MAX: Final = 256 * 2**20
+"""Sealed results of finished jobs that are kept; beyond it the oldest are let go."""
 API_JOB_EVENTS_MAX: Final = 512
 API_LEDGER_ENTRIES_MAX: Final = 500
 API_CLIENT_SECONDS_MAX: Final = 330.0

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -129,17 +131,24 @@ class Demo:
         self.environment.pop("MPCD_PROFILE", None)
         self.wrong: list[str] = []
 
-    def mpcctl(self, *arguments: str, expect: int = 0) -> str:
+    def mpcctl(self, *arguments: str, expect: int = 0) -> None:
         """Run `mpcctl` as a user would; its output is shown as it is."""
-        shown = " ".join(f'"{a}"' if " " in a else a for a in arguments)
-        say(f"$ mpcctl {shown}")
-        done = subprocess.run(
-            [BIN / "mpcctl", *arguments], env=self.environment, capture_output=True, text=True, timeout=120, check=False
-        )
-        say((done.stdout + done.stderr).rstrip())
+        say(f"$ mpcctl {shlex.join(arguments)}")
+        with subprocess.Popen(
+            [BIN / "mpcctl", *arguments],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as done:
+            timer = threading.Timer(120, done.kill)
+            timer.start()
+            assert done.stdout is not None
+            for line in done.stdout:  # as it comes: starting a consortium takes some seconds
+                say(line.rstrip())
+            timer.cancel()
         if done.returncode != expect:
             self.wrong.append(f"mpcctl {arguments[0]} ended with {done.returncode}, not {expect}")
-        return done.stdout
 
     def up(self) -> None:
         """Make the sandbox."""
@@ -161,7 +170,7 @@ class Demo:
         truth = duckdb.execute(question.sql).fetchall()
         rows = paired(answer.table, truth)
         show(answer.table, rows)
-        errors, cells, suppressed = differences(rows)
+        errors, cells, suppressed = differences(rows, keys_of(answer.table))
         if errors or not cells:
             self.wrong.append(f"{question.title}: {errors}")
         agree = "agree" if not errors else f"DIFFER: {errors}"
@@ -182,7 +191,7 @@ class Demo:
 
 def paired(table: Table, truth: Sequence[tuple[object, ...]]) -> list[tuple[tuple[object, ...], tuple[object, ...]]]:
     """Rows of both answers, matched by their group keys: the columns that DuckDB and mpcd agree on as labels."""
-    keys = [index for index in range(len(table.columns)) if table.columns[index].name in KEYS]
+    keys = keys_of(table)
     by_key = {tuple(label(row[k]) for k in keys): row for row in truth}
     rows: list[tuple[tuple[object, ...], tuple[object, ...]]] = [
         (row, by_key.pop(tuple(label(row[k]) for k in keys), ())) for row in table.rows
@@ -191,6 +200,11 @@ def paired(table: Table, truth: Sequence[tuple[object, ...]]) -> list[tuple[tupl
 
 
 KEYS = frozenset({"horTh", "age_from", "tgrade", "target", "ph.ecog", "sex"})
+
+
+def keys_of(table: Table) -> list[int]:
+    """Places of the group keys, by which rows are matched and which therefore agree by construction."""
+    return [index for index, column in enumerate(table.columns) if column.name in KEYS]
 
 
 def label(cell: object) -> str:
@@ -202,15 +216,19 @@ def label(cell: object) -> str:
     return {"True": "yes", "False": "no"}.get(str(cell), str(cell))
 
 
-def differences(rows: Sequence[tuple[tuple[object, ...], tuple[object, ...]]]) -> tuple[list[str], int, int]:
-    """What differs, how many released cells were compared, how many were suppressed."""
+def differences(
+    rows: Sequence[tuple[tuple[object, ...], tuple[object, ...]]], keys: Sequence[int]
+) -> tuple[list[str], int, int]:
+    """What differs, how many released cells beside the group keys were compared, how many were suppressed."""
     errors: list[str] = []
     compared = suppressed = 0
     for ours, theirs in rows:
         if len(ours) != len(theirs):
             errors.append(f"a row on one side only: {ours or theirs}")
             continue
-        for mine, truth in zip(ours, theirs, strict=True):
+        for place, (mine, truth) in enumerate(zip(ours, theirs, strict=True)):
+            if place in keys:
+                continue
             if isinstance(mine, Suppressed):
                 suppressed += 1
                 continue

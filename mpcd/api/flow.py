@@ -225,8 +225,9 @@ def _request(
 ) -> tuple[SqlRequest, ResultKey]:
     if node.consortium != profile.consortium or node.roster_hash != profile.roster_hash:
         raise RequestInvalid(
-            f"The daemon belongs to {node.consortium}, roster version {node.roster_version}; your profile pins "
-            f"{profile.consortium}, version {profile.roster_version}: compare the rosters and pin the one you trust."
+            f"The daemon belongs to {node.consortium}, roster version {node.roster_version} "
+            f"{node.roster_hash.hex()[:16]}; your profile pins {profile.consortium}, version {profile.roster_version} "
+            f"{profile.roster_hash.hex()[:16]}: compare the rosters and pin the one you trust."
         )
     result_key = ResultKey.generate(shell.entropy)
     key = profile.signing_key

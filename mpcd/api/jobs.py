@@ -2,7 +2,8 @@
 
 A job is known by a random name, to the uid that made it and to administrators; to everybody else it does not exist.
 Events are kept in memory, the oldest dropped beyond a limit (a watcher that asks for a dropped one has lagged).
-Finished jobs are forgotten, oldest first, beyond a limit; running ones never are: a full table answers `Busy`.
+Finished jobs are forgotten, oldest first, beyond a limit; running ones never are: a full table answers `Busy`.  Results
+are let go, oldest first, where all together hold more bytes than they may; their jobs stay known.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import trio
 from mpcd import limits
 from mpcd.api.types import Caller, Event, EventBatch, JobResult, error_to_map
 from mpcd.canonical import Value
-from mpcd.errors import Busy, Cancelled, Lagged, MpcdError, NotFound, RequestInvalid
+from mpcd.errors import Busy, Lagged, MpcdError, NotFound, RequestInvalid
 
 JOB_NAME_BYTES: Final = 12
 
@@ -25,7 +26,15 @@ JOB_NAME_BYTES: Final = 12
 class Job:
     """One request on its way; whoever runs it calls `state`, `progress`, and at last `finish` or `fail` once."""
 
-    def __init__(self, name: str, uid: int, request_digest: bytes, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        name: str,
+        uid: int,
+        request_digest: bytes,
+        clock: Callable[[], float],
+        on_result: Callable[[Job], None] = lambda _job: None,
+    ) -> None:
+        """`on_result` is told once the job holds a result."""
         self.name = name
         self.uid = uid
         self.request_digest = request_digest
@@ -35,6 +44,7 @@ class Job:
         self._events: deque[Event] = deque(maxlen=limits.API_JOB_EVENTS_MAX)
         self._next_seq = 0
         self._changed = trio.Event()
+        self._on_result = on_result
         self._result: JobResult | None = None
         self._error: MpcdError | None = None
 
@@ -57,6 +67,7 @@ class Job:
         self._result = result
         self.over = True
         self._append("over", {"state": "released"})
+        self._on_result(self)
 
     def fail(self, error: MpcdError, state: str = "aborted") -> None:
         """The job is over without one."""
@@ -66,12 +77,28 @@ class Job:
         self._append("over", {"state": state, "error": error_to_map(error)})
 
     def result(self) -> JobResult:
-        """The result, or the error that ended the job."""
+        """The result, or the error that ended the job.
+
+        Raises:
+            NotFound: there is none yet, or it is no longer kept.
+        """
         if self._error is not None:
             raise self._error
+        if self._result is None and self.over:
+            raise NotFound("The job's result is no longer kept, newer ones took its place; ask your question again.")
         if self._result is None:
             raise NotFound("The job has no result yet; watch it until it is over.")
         return self._result
+
+    @property
+    def result_bytes(self) -> int:
+        """What the result that is kept here holds; 0 without one."""
+        result = self._result
+        return 0 if result is None else len(result.plan) + sum(map(len, result.releases))
+
+    def drop_result(self) -> None:
+        """Let the result go; the job stays over."""
+        self._result = None
 
     async def wait(self, from_seq: int) -> EventBatch:
         """Events from `from_seq` on, as soon as there is one or the job is over.
@@ -99,9 +126,16 @@ class Job:
 class JobBook:
     """All jobs of one daemon."""
 
-    def __init__(self, clock: Callable[[], float], jobs_max: int = limits.API_JOBS_MAX) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        jobs_max: int = limits.API_JOBS_MAX,
+        results_bytes_max: int = limits.API_RESULTS_BYTES_MAX,
+    ) -> None:
         self._clock = clock
         self._jobs_max = jobs_max
+        self._results_bytes_max = results_bytes_max
+        self._with_result: deque[Job] = deque()
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._by_key: dict[tuple[int, str], Job] = {}
 
@@ -118,7 +152,7 @@ class JobBook:
                 raise RequestInvalid("This idempotency key already stands for another request; use a fresh one.")
             return known, False
         self._make_room()
-        job = Job(secrets.token_hex(JOB_NAME_BYTES), caller.uid, request_digest, self._clock)
+        job = Job(secrets.token_hex(JOB_NAME_BYTES), caller.uid, request_digest, self._clock, self._keep_result)
         self._jobs[job.name] = job
         self._by_key[caller.uid, idempotency_key] = job
         return job, True
@@ -138,11 +172,14 @@ class JobBook:
         """How many jobs are not over."""
         return sum(not job.over for job in self._jobs.values())
 
-    def fail_all(self, message: str) -> None:
-        """End every running job as cancelled, at shutdown."""
-        for job in self._jobs.values():
-            if not job.over:
-                job.fail(Cancelled(message))
+    def _keep_result(self, job: Job) -> None:
+        """`job` has its result: the oldest ones make room for it, which itself always stays."""
+        self._with_result.append(job)
+        total = sum(other.result_bytes for other in self._with_result)
+        while total > self._results_bytes_max and len(self._with_result) > 1:
+            oldest = self._with_result.popleft()
+            total -= oldest.result_bytes
+            oldest.drop_result()
 
     def _make_room(self) -> None:
         if len(self._jobs) < self._jobs_max:
@@ -151,4 +188,6 @@ class JobBook:
         if oldest is None:
             raise Busy(f"{self._jobs_max} jobs are running here; try again when one has ended.")
         del self._jobs[oldest.name]
+        if oldest in self._with_result:
+            self._with_result.remove(oldest)
         self._by_key = {key: job for key, job in self._by_key.items() if job is not oldest}

@@ -98,9 +98,18 @@ def _print_plan(answer: Map) -> None:
     if not refusals:
         click.echo("\nno party refuses")
         return
-    click.echo(f"\nrefused, for {plural(len(refusals), 'reason')}:")
-    for reason in refusals:
-        click.echo(f"  party {show(reason.get('party'))}, {show(reason.get('rule'))}: {show(reason.get('message'))}")
+    from mpcd.cli.main import merged_reasons  # noqa: PLC0415  # which imports this module's commands by name
+
+    merged = merged_reasons(
+        [
+            (party, show(reason.get("rule")), show(reason.get("subject")), show(reason.get("message")))
+            for reason in refusals
+            if isinstance(party := reason.get("party"), int)
+        ]
+    )
+    click.echo(f"\nrefused, for {plural(len(merged), 'reason')}:")
+    for who, rule, _, message in merged:
+        click.echo(f"  {who}, {rule}: {message}")
 
 
 @click.command()

@@ -109,15 +109,27 @@ def complain(error: MpcdError) -> None:
     from mpcd.cli.shared import printable  # noqa: PLC0415  # brings the client; an error has brought it already
 
     if isinstance(error, Refused):
-        count = len(error.reasons)
-        click.echo(f"mpcctl: refused, for {count} reason{'s' if count != 1 else ''}:", err=True)
-        for reason in error.reasons:
-            click.echo(
-                f"  party {int(reason.party)}, {reason.rule}, {printable(f'{reason.subject}: {reason.message}')}",
-                err=True,
-            )
+        merged = merged_reasons([(int(r.party), r.rule, r.subject, r.message) for r in error.reasons])
+        click.echo(f"mpcctl: refused, for {len(merged)} reason{'s' if len(merged) != 1 else ''}:", err=True)
+        for who, rule, subject, message in merged:
+            click.echo(f"  {who}, {rule}, {printable(f'{subject}: {message}')}", err=True)
         return
     click.echo(f"mpcctl: {printable(str(error))}", err=True)
+
+
+def merged_reasons(reasons: Sequence[tuple[int, str, str, str]]) -> list[tuple[str, str, str, str]]:
+    """What several parties say alike, once: who, rule, subject, message."""
+    alike: dict[tuple[str, str, str], list[int]] = {}
+    for party, rule, subject, message in reasons:
+        without = message.removeprefix(f"party {party}")
+        alike.setdefault((rule, subject, f"each{without}" if without != message else message), []).append(party)
+    said = {(party, rule, subject): message for party, rule, subject, message in reasons}
+    return [
+        (f"party {parties[0]}", rule, subject, said[parties[0], rule, subject])
+        if len(parties) == 1
+        else (f"parties {', '.join(map(str, parties))}", rule, subject, message)
+        for (rule, subject, message), parties in alike.items()
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import sys
 from pathlib import Path
 from typing import Final
 
@@ -220,5 +219,4 @@ def _policy(item: str) -> tuple[int | None, Path]:
 
 
 def _say(line: str) -> None:
-    if sys.stderr.isatty():
-        click.echo(f"... {line}", err=True)
+    click.echo(f"... {line}", err=True)

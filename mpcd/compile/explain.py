@@ -1,13 +1,14 @@
 """What a plan will do, in sentences for people: every value that may be opened, every rule, the exact cost (pure).
 
-Stored forms are written back: a dictionary column's codes as its levels, days as dates, a decimal column as its name
-alone with a note of the scale where the scale shows in the value.
+Stored forms are written back: a dictionary column's codes as its levels, days as dates, decimals as such; inside an
+expression, where a decimal column counts in its smallest unit, that unit is said.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Final
 
 from mpcd.compile.physical import PhysicalPlan
@@ -39,10 +40,14 @@ class Speaker:
         }
 
     def column(self, ref: ir.ColumnRef) -> str:
-        """`table.column` where several tables are asked, else `column`; a decimal one with its unit of counting."""
-        name = ref.name if len(self._plan.sources) == 1 else f"{self._plan.sources[ref.source].alias}.{ref.name}"
-        decimals = self._columns[ref.source, ref.name].decimals
-        return f"{name}*10^{decimals}" if decimals else name
+        """`table.column` where several tables are asked, else `column`."""
+        return ref.name if len(self._plan.sources) == 1 else f"{self._plan.sources[ref.source].alias}.{ref.name}"
+
+    def _counted(self, expr: Expr) -> str:
+        """Part of a larger expression: there a decimal column counts in its smallest unit, which must be said."""
+        decimals = self._columns[expr.source, expr.name].decimals if isinstance(expr, ir.ColumnRef) else 0
+        name = self.expression(expr)
+        return f"[{name} in units of {Decimal(1).scaleb(-decimals)}]" if decimals else name
 
     def expression(self, expr: Expr) -> str:
         """One expression."""
@@ -52,40 +57,54 @@ class Speaker:
             case ir.Constant():
                 return str(expr.value)
             case ir.Negate():
-                return f"-{self.expression(expr.operand)}"
+                return f"-{self._counted(expr.operand)}"
             case ir.DatePart():
                 return f"{expr.part}({self.expression(expr.operand)})"
             case ir.Case():
-                whens = " ".join(f"WHEN {self.predicate(p)} THEN {self.expression(e)}" for p, e in expr.whens)
-                otherwise = "" if expr.otherwise is None else f" ELSE {self.expression(expr.otherwise)}"
+                whens = " ".join(f"WHEN {self.predicate(p)} THEN {self._counted(e)}" for p, e in expr.whens)
+                otherwise = "" if expr.otherwise is None else f" ELSE {self._counted(expr.otherwise)}"
                 return f"CASE {whens}{otherwise} END"
             case _:
-                return f"({self.expression(expr.left)} {_OPERATORS[type(expr)]} {self.expression(expr.right)})"
+                return f"({self._counted(expr.left)} {_OPERATORS[type(expr)]} {self._counted(expr.right)})"
 
     def predicate(self, pred: Pred) -> str:
         """One predicate."""
         match pred:
             case ir.Compare():
-                return f"{self.expression(pred.left)} {pred.op} {self._constant(pred.left, pred.right)}"
+                return self._comparison(pred)
             case ir.And():
                 return "(" + " AND ".join(self.predicate(part) for part in pred.parts) + ")"
             case ir.Or():
                 return "(" + " OR ".join(self.predicate(part) for part in pred.parts) + ")"
             case ir.Not():
-                return f"NOT {self.predicate(pred.part)}"
+                return self._negated(pred)
             case ir.InSet():
                 values = ", ".join(self._literal(pred.expr, value) for value in pred.values[:20])
                 more = f", ... {len(pred.values)} in all" if len(pred.values) > 20 else ""
                 return f"{self.expression(pred.expr)} IN ({values}{more})"
             case ir.IsNull():
-                return f"{self.expression(pred.expr)} IS NULL"
+                return f"{self.expression(pred.expr)} is missing"
             case ir.Truth():
                 return "NULL" if pred.value is None else str(pred.value).upper()
             case ir.IsNotTrue():
-                return f"{self.predicate(pred.part)} IS NOT TRUE"
+                return f"({self._enclosed(pred.part)} is false or not known)"
 
-    def _constant(self, other: Expr, expr: Expr) -> str:
-        return self._literal(other, expr.value) if isinstance(expr, ir.Constant) else self.expression(expr)
+    def _negated(self, pred: ir.Not) -> str:
+        if isinstance(pred.part, ir.IsNull):
+            return f"{self.expression(pred.part.expr)} is given"
+        return f"not {self._enclosed(pred.part)}"
+
+    def _enclosed(self, pred: Pred) -> str:
+        text = self.predicate(pred)
+        return text if text.startswith("(") else f"({text})"
+
+    def _comparison(self, pred: ir.Compare) -> str:
+        left, right = pred.left, pred.right
+        if isinstance(right, ir.Constant):
+            return f"{self.expression(left)} {pred.op} {self._literal(left, right.value)}"
+        if isinstance(left, ir.Constant):
+            return f"{self._literal(right, left.value)} {pred.op} {self.expression(right)}"
+        return f"{self._counted(left)} {pred.op} {self._counted(right)}"
 
     def _literal(self, expr: Expr, value: int) -> str:
         """A stored integer as the column spells it."""
@@ -94,6 +113,8 @@ class Speaker:
         column = self._columns[expr.source, expr.name]
         if column.levels and 0 <= value < len(column.levels):
             return f"'{column.levels[value]}'"
+        if column.decimals:
+            return str(Decimal(value).scaleb(-column.decimals))
         if column.type == "date":
             return f"DATE '{dt.date(1970, 1, 1) + dt.timedelta(days=value)}'"
         return str(value)
@@ -101,8 +122,16 @@ class Speaker:
     def value(self, value: ir.LocalValue) -> str:
         """One pooled value that may be opened."""
         what = "count of rows" if value.kind == "count" else "sum of " + " * ".join(map(self.expression, value.factors))
-        where = "" if value.condition is None else f" where {self.predicate(value.condition)}"
+        conditions = [self.predicate(part) for part in (self._plan.where, value.condition) if part is not None]
+        where = f" where {' and '.join(conditions)}" if conditions else ""
         return f"{what}{where}"
+
+    def gate(self, gate: ir.Gate) -> str:
+        """What must hold in a cell before what hangs on this gate is opened there."""
+        inside = self._plan.cohorts[gate.inside].condition
+        who = "" if inside is None else f" where {self.predicate(inside)}"
+        beside = ", and enough others" if gate.outside else ""
+        return f"if it has enough persons{who}{beside}"
 
 
 def opened(plan: PhysicalPlan, roster: Roster) -> list[str]:
@@ -110,11 +139,13 @@ def opened(plan: PhysicalPlan, roster: Roster) -> list[str]:
     speaker = Speaker(plan.logical, roster)
     each = "the answer" if not plan.logical.keys else f"each of {plan.cell_count} cells"
     lines = [
-        f"{speaker.value(value)}, pooled over {len(plan.owners)} owners, for {each} that passes gate {value.gate}"
+        f"{speaker.value(value)}, pooled over {len(plan.owners)} owners, for {each}, "
+        f"{speaker.gate(plan.logical.gates[value.gate])}"
         for value in plan.logical.values
     ]
-    statuses = "released, empty, or which rule suppressed it"
-    return [*lines, f"for {each} and each of {len(plan.logical.gates)} gates: {statuses}"]
+    sets = len(plan.logical.gates)
+    what = "" if sets == 1 else f" and each of the {sets} sets of persons that its numbers are about"
+    return [*lines, f"for {each}{what}: whether it is released, empty, or which rule suppressed it"]
 
 
 def notes(plan: ir.LogicalPlan) -> list[str]:

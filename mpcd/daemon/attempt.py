@@ -69,6 +69,8 @@ class Attempt:
         self._missing: Callable[[], frozenset[PartyId]] = frozenset
         self.doing = "planning"
         self.scope = trio.CancelScope()
+        self.over = False
+        """True once its conductor has ended: it is known from then on, and holds nothing of the session."""
         self._changed = trio.Event()
 
     @property
@@ -88,6 +90,13 @@ class Attempt:
         """Something arrived; wake the waiter."""
         self._changed.set()
         self._changed = trio.Event()
+
+    def forget(self) -> None:
+        """Let go of what the session was made of; what comes late is not taken in again."""
+        self.over = True
+        self.answers.clear()
+        self.secrets.clear()
+        self.releases.clear()
 
     def abort(self, party: PartyId, error: MpcdError) -> None:
         """`party` says that it ended the session: that ends ours if it takes part at all."""

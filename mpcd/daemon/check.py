@@ -11,6 +11,7 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -47,14 +48,20 @@ class Checked:
         return not any(finding.severity == "fault" for finding in self.findings)
 
 
-def load_policy(path: Path) -> Policy:
-    """The policy in `path`; raises `ConfigurationInvalid` with file and line."""
+def read_policy(path: Path) -> tuple[Policy, bytes]:
+    """The policy in `path` and the very bytes that say so; raises `ConfigurationInvalid` with file and line."""
     try:
-        return Policy.parse(path.read_text(encoding="utf-8"), str(path))
+        written = path.read_bytes()
+        return Policy.parse(written.decode(), str(path)), written
     except OSError as error:
         raise ConfigurationInvalid(f"Cannot read the policy: {error.strerror}.", path=str(path)) from error
     except UnicodeDecodeError as error:
         raise ConfigurationInvalid("The policy is not UTF-8 text.", path=str(path)) from error
+
+
+def check_names(policy: Policy, roster: Roster) -> None:
+    """Raise `ConfigurationInvalid` where the policy publishes what the roster does not have."""
+    policy.check_against({table.name: [column.name for column in table.columns] for table in roster.tables})
 
 
 def check(config: Config) -> Checked:
@@ -74,12 +81,11 @@ def check(config: Config) -> Checked:
     except MpcdError as error:
         findings.append(Finding("fault", str(error)))
     try:
-        policy = load_policy(config.policy)
+        policy, _ = read_policy(config.policy)
     except MpcdError as error:
         findings.append(Finding("fault", str(error)))
     if roster is not None and policy is not None:
-        schema = {table.name: [column.name for column in table.columns] for table in roster.tables}
-        attempt(lambda: policy.check_against(schema))
+        attempt(partial(check_names, policy, roster))
     if policy is not None:
         findings += (Finding("warning", f"{config.policy}: {text}") for text in policynews.warnings(policy))
     for peer in config.peers.values():

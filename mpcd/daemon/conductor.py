@@ -508,6 +508,7 @@ class Conductor:
             parties=run.places,
         )
         payload = await run.program.run_compute(context)
+        context.finish()
         spent = CONFIRM_COST
         run.spent[role] = (context.rounds + spent.rounds, context.bytes_sent + spent.compute[index])
         return payload

@@ -27,7 +27,7 @@ from mpcd.canonical import digest_bytes
 from mpcd.compile.program import LocalCells
 from mpcd.daemon import policynews, rosterfile
 from mpcd.daemon.backend import NodeBackend
-from mpcd.daemon.check import load_policy
+from mpcd.daemon.check import check_names, read_policy
 from mpcd.daemon.config import Config
 from mpcd.daemon.journal import StoreJournal
 from mpcd.daemon.ledgercheck import LedgerCheck
@@ -60,24 +60,25 @@ from mpcd.wire.control import Message
 class LivePolicy:
     """This owner's policy as it stands now; implements `sessions.Owner`."""
 
-    def __init__(self, config: Config, me: PartyId) -> None:
-        self._path = config.policy
+    def __init__(self, path: Path, me: PartyId, roster: Roster) -> None:
+        self._path = path
         self._me = me
-        self.policy: Policy = load_policy(self._path)
-        self._digest = self._read_digest()
+        self._roster = roster
+        self.policy, self._digest = self._read()
 
-    def _read_digest(self) -> bytes:
-        return digest_bytes("policy", self._path.read_bytes())
+    def _read(self) -> tuple[Policy, bytes]:
+        """What the file says now, if it says it about our roster, and the digest of the bytes that were read."""
+        policy, written = read_policy(self._path)
+        check_names(policy, self._roster)
+        return policy, digest_bytes("policy", written)
 
     def digest(self) -> bytes:
-        """Digest of the file in force."""
+        """Digest of the file in force, comments included."""
         return self._digest
 
-    def reload(self, roster: Roster) -> bool:
+    def reload(self) -> bool:
         """Read the file again; True if it changed.  A wrong file raises and leaves the old policy in force."""
-        policy = load_policy(self._path)
-        policy.check_against({table.name: [column.name for column in table.columns] for table in roster.tables})
-        digest = self._read_digest()
+        policy, digest = self._read()
         changed = digest != self._digest
         self.policy, self._digest = policy, digest
         return changed
@@ -191,7 +192,7 @@ class Node:
         self.log = structlog.get_logger()
         self.roster = rosterfile.load(config.roster)
         self.roster_hash = self.roster.hash()
-        self.policy = LivePolicy(config, config.party)
+        self.policy = LivePolicy(config.policy, config.party, self.roster)
         self.store = Store.open(config.state)
         self.journal = StoreJournal(self.store, config.party, time.time, self.policy.digest, self._session_event)
         self.ledger = LedgerCheck(self.store)
@@ -330,7 +331,7 @@ class Node:
         """Read the policy and the published data versions again; raises and keeps the old ones if a file is wrong."""
         self.notifier.reloading()
         try:
-            if self.policy.reload(self.roster):
+            if self.policy.reload():
                 await self.journal.entry(entries.policy_loaded(self.policy.digest()))
             await self.data.open()
         finally:

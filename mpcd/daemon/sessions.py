@@ -180,6 +180,8 @@ class Sessions:
             return
         if kind == messages.PROPOSE:
             self._receive_proposal(party, attempt, message)
+        elif kind in {messages.ANSWER, messages.RELEASE} and attempt.over:
+            return
         elif kind == messages.ANSWER:
             answer = Answer.from_value(party, message["answer"])
             attempt.answers.setdefault(party, answer)
@@ -291,6 +293,7 @@ class Sessions:
         finally:
             self._running.pop(attempt.id, None)
             self._digests -= digests
+            attempt.forget()
             for session in [key for key, value in self._by_session.items() if value is attempt]:
                 del self._by_session[session]
 

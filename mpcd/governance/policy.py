@@ -164,7 +164,10 @@ class Policy:
                     )
 
     def digest(self) -> bytes:
-        """Names this policy's meaning in the ledger; comments and order of the file do not count."""
+        """Equal for policies that mean the same: comments and the file's order do not count.
+
+        The ledger names a policy by the bytes of its file instead, which an auditor can hold beside it.
+        """
         analysts = {
             entry.key.raw.hex(): [entry.name, None if entry.tables is None else sorted(entry.tables)]
             for entry in self.analysts

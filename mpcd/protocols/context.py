@@ -8,8 +8,9 @@ A shell supplies the `Transport`: `net` under trio, `testing.lockstep` in one pr
 parties have a `Context`; input parties and the analyst an `OuterContext`, which can send and receive but has no shares,
 no shared randomness and no verification.
 
-After any failed check, lost peer or malformed message the whole session's context is dead: nothing more is sent, so
-nothing more can open, and the shared randomness is burned.
+After any failed check, lost peer, malformed message or cancelled round the whole session's context is dead: nothing
+more is sent, so nothing more can open, and the shared randomness is burned.  Its owner burns it too when the session
+has ended well (`finish`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Final, NoReturn, Protocol, TypeVar, TypeVarTuple
 import numpy as np
 
 from mpcd import limits
-from mpcd.errors import Bug, CheatDetected, MpcdError, PeerMalformed
+from mpcd.errors import Bug, CheatDetected, MpcdError, PeerMalformed, SessionFault
 from mpcd.field import Buffer, Field, Vector, bits
 from mpcd.ids import COMPUTE_PARTIES, COMPUTE_ROLES, PartyId, Role, SessionId, Step
 from mpcd.protocols.prss import Prss
@@ -181,6 +182,10 @@ class OuterContext:
         except MpcdError as error:
             shared.end(error)
             raise
+        except BaseException:
+            # Cancelled, say: whether our messages are out is unknown, so this step cannot be taken again.
+            shared.end(SessionFault(f"the round at step {self.step} was broken off; the session was aborted"))
+            raise
         for role, size in expect.items():
             if len(received[role]) != size:
                 self.fail_malformed(role, f"{len(received[role])} bytes where {size} were due")
@@ -259,6 +264,10 @@ class Context(OuterContext):
     def narrow(self, name: str) -> Context:
         """The context of a call below this one; a name is used once here."""
         return Context(self._shared, self._enter(name))
+
+    def finish(self) -> None:
+        """The session's work is done: nothing is sent or drawn any more, and its randomness is burned."""
+        self._shared.end(Bug("a step of a session that is finished"))
 
     # ---------------------------------------------------------------------------------------- shared randomness
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, cast
@@ -150,7 +151,7 @@ def _parse_answer(party: PartyId, value: object) -> Answer:
     verdict = fields["verdict"]
     _require(holds=verdict in {"agree", "refuse", "fail"})
     clock = fields["clock_seconds"]
-    _require(holds=isinstance(clock, float))
+    _require(holds=isinstance(clock, float) and math.isfinite(clock))
     code, message = cast("list[object]", fields["failure"])
     sections = fields["plan_sections"]
     _require(holds=isinstance(sections, dict) and len(sections) <= 64)

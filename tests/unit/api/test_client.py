@@ -80,6 +80,15 @@ async def test_every_answer_from_a_join_says_that_joins_are_local(serve: Any, co
     assert render.json_value(table)["notes"] == list(table.notes)
 
 
+async def test_a_roster_that_differs_is_told_with_both_hashes(serve: Any, consortium: Any) -> None:
+    other = replace(consortium.profile, roster_hash=RosterHash(b"\x5a" * 32))
+    async with serve() as path:
+        with pytest.raises(RequestInvalid) as caught:
+            await ask(path, other, "trio")
+    assert "5a" * 8 in str(caught.value)
+    assert consortium.profile.roster_hash.hex()[:16] in str(caught.value)
+
+
 @pytest.mark.parametrize("style", ["sync", "trio"])
 async def test_every_request_is_fresh(serve: Any, backend: Any, consortium: Any, style: str) -> None:
     seen: list[SignedRequest] = []

@@ -15,7 +15,7 @@ from mpcd import errors, limits
 from mpcd.api import client_trio
 from mpcd.api.envelope import Decoder, Message, Notification, Request, Response, encode
 from mpcd.api.jobs import Job, JobBook
-from mpcd.api.types import Caller, Map, Method, error_from_map, error_to_map
+from mpcd.api.types import Caller, JobResult, Map, Method, error_from_map, error_to_map
 from mpcd.errors import (
     Busy,
     Lagged,
@@ -473,8 +473,32 @@ def test_finished_jobs_make_room_and_running_ones_do_not() -> None:
     with pytest.raises(NotFound):
         book.get(caller, first.name)
     assert book.running() == 2
-    book.fail_all("the daemon stops")
-    assert book.running() == 0
+
+
+def test_results_are_bounded_by_their_bytes_and_the_oldest_goes_first() -> None:
+    book = JobBook(lambda: 0.0, results_bytes_max=100)
+    caller = Caller(1, 1, 1, "client")
+    jobs = [book.open(caller, bytes([i]), str(i))[0] for i in range(4)]
+    order = [jobs[2], jobs[0], jobs[1]]
+    for job in order:
+        job.finish(JobResult(b"p" * 10, (b"r" * 15, b"r" * 15), {}))
+    with pytest.raises(NotFound, match="no longer kept"):
+        jobs[2].result()
+    assert book.get(caller, jobs[2].name).over
+    assert jobs[0].result_bytes + jobs[1].result_bytes == 80
+    jobs[3].finish(JobResult(b"p", (b"r" * 1000,), {}))
+    assert [job.result_bytes for job in jobs] == [0, 0, 0, 1001]
+    assert jobs[3].result().releases == (b"r" * 1000,)
+
+
+def test_a_forgotten_job_keeps_no_result() -> None:
+    book = JobBook(lambda: 0.0, jobs_max=1, results_bytes_max=100)
+    caller = Caller(1, 1, 1, "client")
+    for number in range(3):
+        job = book.open(caller, bytes([number]), str(number))[0]
+        job.finish(JobResult(b"", (b"r" * 60,), {}))
+        assert job.result_bytes == 60
+        assert list(book._with_result) == [job]
 
 
 async def test_the_trio_client_speaks_to_the_server(serve: Any, backend: Any, consortium: Any) -> None:

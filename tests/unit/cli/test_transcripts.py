@@ -69,7 +69,7 @@ EXPLAINED = {
     "columns": ["horTh", "count", "total"],
     "cells": 2,
     "uses": {"t.horTh": ["group"], "t.x": ["aggregate"]},
-    "opened": ["count of rows, for each of 2 cells that passes gate 0"],
+    "opened": ["count of rows, for each of 2 cells, if it has enough persons"],
     "rules": ["floor: 11 persons (the rule of party 1)"],
     "rounds": 15,
     "bytes_sent": {"compute": 20_480, "input": 352},
@@ -211,6 +211,18 @@ SCENARIOS: dict[str, tuple[list[str], Callable[[Any], None] | None]] = {
     "sql-csv": (["sql", "--csv", SQL], _facts),
     "sql-json": (["sql", "--json", SQL], _facts),
     "sql-refused": (["sql", SQL], _fail(Refused(REASONS))),
+    "sql-refused-by-all": (
+        ["sql", SQL],
+        _fail(
+            Refused(
+                tuple(
+                    Refusal(PartyId(party), "table", name, f"party {party} knows no table `{name}`; {advice}")
+                    for party in range(3)
+                    for name, advice in (("t", "ask that owner"), ("u", f"ask owner {min(party, 1)}"))
+                )
+            )
+        ),
+    ),
     "sql-unplannable": (["sql", SQL], _fail(PlanInvalid("party 0: there is no column 'foo'"))),
     "sql-peer-gone": (["sql", SQL], _fail(PeerGone(PartyId(2), "party 2 went away while we were computing"))),
     "sql-busy": (["sql", SQL], _fail(Busy("this party already runs 16 sessions; ask again later"))),

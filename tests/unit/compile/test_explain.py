@@ -6,6 +6,9 @@ import datetime as dt
 from pathlib import Path
 
 from mpcd.compile import explain
+from mpcd.compile.physical import PhysicalPlan
+from mpcd.governance.disclosure import DisclosureRules
+from mpcd.ids import PartyId
 from mpcd.plan.ir import LogicalPlan
 from mpcd.plan.planner import plan_sql
 from mpcd.results.table import JOINED_LOCALLY
@@ -22,3 +25,52 @@ def planned(sql: str) -> LogicalPlan:
 def test_joins_are_said_to_be_local_and_nothing_else_is() -> None:
     assert explain.notes(planned(JOIN)) == [JOINED_LOCALLY]
     assert explain.notes(planned("SELECT COUNT(*) FROM gbsg2")) == []
+
+
+def opened(sql: str) -> list[str]:
+    logical = planned(sql)
+    owners = logical.owners
+    compute = (PartyId(0), PartyId(1), PartyId(2))
+    versions: dict[PartyId, dict[str, str]] = {owner: {} for owner in owners}
+    return explain.opened(PhysicalPlan(logical, DisclosureRules(), owners, compute, versions), ROSTER)
+
+
+def test_what_is_opened_is_said_in_words_and_with_its_where() -> None:
+    assert opened("SELECT horTh, SUM(age) FROM gbsg2 WHERE menostat = 'Post' AND age > 50 GROUP BY horTh")[-2:] == [
+        (
+            "sum of age where (menostat = 'Post' AND age > 50), pooled over 3 owners, for each of 2 cells, "
+            "if it has enough persons"
+        ),
+        "for each of 2 cells: whether it is released, empty, or which rule suppressed it",
+    ]
+
+
+def test_decimals_dates_and_missing_values_are_spelt_as_the_analyst_does() -> None:
+    lines = opened("SELECT AVG(crp), COUNT(*) FILTER (WHERE crp > 2.5) FROM visits WHERE day >= DATE '2020-01-01'")
+    assert lines[1:] == [
+        (
+            "sum of crp where day >= DATE '2020-01-01' and crp is given, pooled over 3 owners, for the answer, "
+            "if it has enough persons where crp is given, and enough others"
+        ),
+        (
+            "count of rows where day >= DATE '2020-01-01' and crp > 2.5, pooled over 3 owners, for the answer, "
+            "if it has enough persons where crp > 2.5, and enough others"
+        ),
+        (
+            "for the answer and each of the 3 sets of persons that its numbers are about: "
+            "whether it is released, empty, or which rule suppressed it"
+        ),
+    ]
+    (_, total, _) = opened("SELECT SUM(crp + temp) FROM visits")
+    assert "sum of (([crp in units of 0.1] * 10) + [temp in units of 0.01]) where" in total
+
+
+def test_no_jargon_is_left() -> None:
+    queries = (
+        "SELECT VAR_SAMP(crp) FROM visits",
+        "SELECT COUNT(*) FROM visits WHERE NOT (icu OR los > 3)",
+        "SELECT COUNT(*) FILTER (WHERE icu), COUNT(crp) FROM visits",
+    )
+    for query in queries:
+        text = " ".join(opened(query))
+        assert not any(word in text for word in ("gate", "10^", "IS NULL", "NOT ")), text

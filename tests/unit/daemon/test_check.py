@@ -10,14 +10,17 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
+from mpcd.canonical import digest_bytes
 from mpcd.daemon import rosterfile
 from mpcd.daemon.check import check
 from mpcd.daemon.config import load
 from mpcd.daemon.keygen import PartyKeys, make_party_keys, make_psk
 from mpcd.daemon.main import GOOD, USAGE, WRONG_FILE, main
+from mpcd.daemon.node import LivePolicy
 from mpcd.daemon.psk import read_psk, write_psk
 from mpcd.errors import ConfigurationInvalid, MpcdError
 from mpcd.governance import entries
@@ -247,3 +250,40 @@ def test_the_units_are_valid_and_tight(tmp_path: Path) -> None:
     assert complaints == []
     command = ["systemd-analyze", "security", "--offline=yes", "--threshold=20", str(tmp_path / "mpcd.service")]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+# ------------------------------------------------------------------------------------------------ the daemon's policy
+
+
+def test_a_policy_about_another_schema_never_comes_into_force(home: Path) -> None:
+    """Neither at the start, nor by a reload, which keeps the old one."""
+    roster, path = rosterfile.load(home / "roster.toml"), home / "policy.toml"
+    live = LivePolicy(path, PartyId(0), roster)
+    good, digest = live.policy, live.digest()
+    path.write_text(POLICY.replace("x = [", "misspelt = ["))
+    with pytest.raises(ConfigurationInvalid, match="no column `misspelt`"):
+        live.reload()
+    assert (live.policy, live.digest()) == (good, digest)
+    with pytest.raises(ConfigurationInvalid, match="no column `misspelt`"):
+        LivePolicy(path, PartyId(0), roster)
+
+
+def test_the_digest_is_of_the_bytes_that_were_parsed(home: Path) -> None:
+    """An editor may save between two reads: what is on record must be what is in force."""
+
+    class Edited(type(Path())):  # type: ignore[misc]
+        """Each time it is read, somebody has just accepted one table less."""
+
+        versions: ClassVar[list[bytes]] = [POLICY.encode(), b"", b"# nothing", b"# still nothing"]
+        seen: ClassVar[list[bytes]] = []
+
+        def read_bytes(self) -> bytes:
+            self.seen.append(self.versions[len(self.seen)])
+            return self.seen[-1]
+
+    live = LivePolicy(Edited(home / "policy.toml"), PartyId(0), rosterfile.load(home / "roster.toml"))
+    assert "t" in live.policy.tables
+    assert live.digest() == digest_bytes("policy", POLICY.encode())
+    assert live.reload()
+    assert live.policy.tables == {}
+    assert live.digest() == digest_bytes("policy", b"")

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, TypeVarTuple
 import pytest
 
 from mpcd import limits
-from mpcd.errors import Bug, PeerGone, PeerMalformed
+from mpcd.errors import Bug, PeerGone, PeerMalformed, SessionFault
 from mpcd.field import FP, FQ, Buffer
 from mpcd.ids import COMPUTE_ROLES, PartyId, Role, SessionId, Step
 from mpcd.protocols.context import Context, compute_context, input_context, outer_context
@@ -27,7 +27,7 @@ P1, P2 = COMPUTE_ROLES[1], COMPUTE_ROLES[2]
 class Scripted:
     """A transport that answers each exchange with the next of some messages, or an error."""
 
-    def __init__(self, *answers: Mapping[Role, Buffer] | Exception) -> None:
+    def __init__(self, *answers: Mapping[Role, Buffer] | BaseException) -> None:
         self.answers = list(answers)
         self.sent: list[tuple[Step, dict[Role, bytes]]] = []
 
@@ -37,7 +37,7 @@ class Scripted:
         del expect
         self.sent.append((step, {role: bytes(payload) for role, payload in send.items()}))
         answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         return answer
 
@@ -202,3 +202,32 @@ def test_empty_vectors_are_programmer_errors() -> None:
     empty = Replicated(FP, FP.zeros(0), FP.zeros(0))
     with pytest.raises(AssertionError):
         finish(mul(context(Scripted()).narrow("m"), empty, empty))
+
+
+class Cancelled(BaseException):
+    """What an event loop throws into a task that is to end."""
+
+
+def test_a_round_that_is_cancelled_ends_the_session_and_burns_its_randomness() -> None:
+    transport = Scripted(Cancelled(), {})
+    prss = Prss(bytes(32), bytes(32))
+    ctx = compute_context(0, transport, prss, session=SESSION)
+    with pytest.raises(Cancelled):
+        finish(ctx.narrow("a").exchange({P1: b"1"}, {}))
+    with pytest.raises(SessionFault, match="broken off"):
+        finish(ctx.narrow("b").exchange({P1: b"2"}, {}))
+    with pytest.raises(Bug, match="has ended"):
+        prss.claim("c")
+    assert len(transport.sent) == 1
+
+
+def test_a_session_that_is_finished_draws_and_sends_no_more() -> None:
+    prss = Prss(bytes(32), bytes(32))
+    ctx = compute_context(0, Scripted({}, {}), prss, session=SESSION)
+    finish(ctx.narrow("a").exchange({P1: b"1"}, {}))
+    ctx.finish()
+    assert (ctx.rounds, ctx.bytes_sent) == (1, 1)
+    with pytest.raises(Bug, match="finished"):
+        finish(ctx.narrow("b").exchange({P1: b"2"}, {}))
+    with pytest.raises(Bug, match="has ended"):
+        prss.open(0, "a")
