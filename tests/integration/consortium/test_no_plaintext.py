@@ -5,8 +5,9 @@ hospitals' true rows and from their own local answers, taken where they leave th
 made that would give them away; none may occur.  That the search would find them is shown by a daemon that leaks.
 
 A share of few bits is a short random number, and may by chance be somebody's count.  So every query runs three times:
-what is a leak is there each time, what is chance is not; and what has fewer than `BITS_MIN` bits is not searched for at
-all (that shares of any size say nothing is shown exhaustively, on a toy field, by the tests of the adversary's view).
+what is a leak is there each time, what is chance is not.  What has fewer than `BITS_MIN` bits between its outer zero
+bytes, which are everywhere, is not searched for at all; that shares of any size say nothing is shown exhaustively, on a
+toy field, by the tests of the adversary's view.
 """
 
 from __future__ import annotations
@@ -44,14 +45,14 @@ WINDOW = 6
 """Rows in a row that give a column away; single values are too common for a search."""
 COLUMNS = ("age", "time", "ph.karno", "meal.cal", "wt.loss", "sex", "inst")
 RUNS = 3
-BITS_MIN = 13
+BITS_MIN = 16
 """Of a number alone; a vector needs twice as many."""
 QUERIES = (
     "SELECT COUNT(*), AVG(age), STDDEV_SAMP(age), SUM(time) FROM lung",
     'SELECT sex, COUNT(*), AVG("meal.cal"), CORR(age, time), AVG("wt.loss") FROM lung GROUP BY sex',
     'SELECT "ph.ecog", age // 10 * 10, COUNT(*), SUM(time) FROM lung GROUP BY 1, 2',
     "SELECT inst, COUNT(*), AVG(age) FROM lung WHERE time > 100 GROUP BY inst",
-    'SELECT VAR_SAMP(time * age * "meal.cal") FROM lung WHERE age < 70',
+    "SELECT VAR_SAMP(time + 1000000 * age) FROM lung WHERE age < 70",
 )
 
 
@@ -110,6 +111,11 @@ def machine_words(values: Sequence[int]) -> Iterator[tuple[str, bytes]]:
             yield kind, array.astype(kind).tobytes()
 
 
+def tells(pattern: bytes, bits_min: int = BITS_MIN) -> bool:
+    """Whether there is enough of it not to be met by chance."""
+    return int.from_bytes(pattern.strip(b"\0"), "little").bit_length() >= bits_min
+
+
 def of_rows(party: int, rows: Sequence[Mapping[str, str | None]]) -> Iterator[Secret]:
     """Every `WINDOW` values in a row of any column; whoever sends twice as many sends one of these."""
     for name in COLUMNS:
@@ -127,8 +133,8 @@ def of_vector(what: str, values: Sequence[int]) -> Iterator[Secret]:
         for how, pattern in (*field_elements(values), *texts(values), *machine_words(values)):
             yield Secret(f"{what} as {how}", pattern)
     for cell, value in enumerate(values):
-        if abs(value).bit_length() >= BITS_MIN:
-            for how, pattern in field_elements([value]):
+        for how, pattern in field_elements([value]):
+            if tells(pattern):
                 yield Secret(f"cell {cell} of {what} as {how}", pattern)
         if abs(value) >= 2**17:
             for how, pattern in texts([value]):
@@ -143,9 +149,9 @@ def of_planes(what: str, counts: Sequence[int], width: int) -> Iterator[Secret]:
     padded[: len(counts)] = counts
     planes = bits.to_planes(padded, width)
     for index in range(width):
-        if planes[index].any():
-            yield Secret(f"bits {index} of {what}", planes[index].astype("<u8").tobytes())
-    if planes.any():
+        if tells(pattern := planes[index].astype("<u8").tobytes(), 2 * BITS_MIN):
+            yield Secret(f"bits {index} of {what}", pattern)
+    if tells(planes.astype("<u8").tobytes(), 2 * BITS_MIN):
         yield Secret(f"all bits of {what}", planes.astype("<u8").tobytes())
 
 
@@ -356,10 +362,15 @@ async def dishonest(daemons: Sequence[Daemon]) -> None:
     for how, smuggled in leaks(value, os.urandom(32)).items():
         await leak(leaky, PartyId(0), smuggled)
         assert found(leaky.tape, local.secrets()), f"{how} was not noticed"
-    local = next(local for local in leaky.locals if 2 * BITS_MIN <= len(local.cohorts[0]) <= 64)
-    counts = local.cohorts[0]
-    await leak(leaky, PartyId(2), next(of_planes("", counts, local.plan.cohort_width)).pattern.ljust(32, b"x")[:32])
-    assert any(what.startswith("bits") for what in found(leaky.tape, local.secrets()))
+    planes = [
+        secret.pattern
+        for local in leaky.locals
+        for counts in local.cohorts
+        for secret in of_planes("", counts, local.plan.cohort_width)
+        if secret.what.startswith("bits") and len(secret.pattern) <= 32
+    ]
+    await leak(leaky, PartyId(2), planes[0].ljust(32, b"x"))
+    assert found(leaky.tape, (secret for local in leaky.locals for secret in local.secrets()))
     await leak(leaky, PartyId(2), os.urandom(32))
     assert found(leaky.tape, local.secrets()) == []
 
