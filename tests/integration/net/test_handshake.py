@@ -15,6 +15,7 @@ from mpcd import limits, noise
 from mpcd.ids import PartyId, RosterHash
 from mpcd.net import Pace
 from mpcd.net.hello import Hello
+from mpcd.net.pacing import HalfOpen
 from mpcd.wire import prologue
 
 if TYPE_CHECKING:
@@ -265,6 +266,24 @@ async def test_half_open_handshakes_are_capped(network: Network) -> None:
         for caller in callers:
             await caller.stream.aclose()
         await network.until(lambda: mesh.half_open_handshakes == 0)
+
+
+async def test_handshakes_are_capped_over_all_addresses(network: Network) -> None:
+    """The second cap, with the first one far away: an attacker has many addresses."""
+    mesh = await network.start(0, pace=replace(PACE, handshake_seconds=5.0))
+    mesh._half_open = HalfOpen(3)
+    with trio.fail_after(25.0):
+        callers = [await Caller.dial(network.address(0)) for _ in range(3)]
+        await network.until(lambda: mesh.half_open_handshakes == 3)
+        with contextlib.suppress(OSError):  # the reset may come before the connection is seen
+            assert (await (await Caller.dial(network.address(0))).silence())[0] == b""
+        await network.logs[0].wait("handshake-turned-away")
+        assert mesh.half_open_handshakes == 3
+        for caller in callers:
+            await caller.stream.aclose()
+        await network.until(lambda: mesh.half_open_handshakes == 0)
+        await Caller.dial(network.address(0))
+        await network.until(lambda: mesh.half_open_handshakes == 1)
 
 
 async def test_a_listening_socket_may_come_from_outside(network: Network) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mpcd import canonical
+from mpcd import canonical, limits
 from mpcd.compile.physical import PhysicalPlan
 from mpcd.compile.program import Integers, Program
 from mpcd.errors import CheatDetected, PlanUnsupported
@@ -203,3 +203,27 @@ def test_plan_hash_covers_rules_versions_and_parties() -> None:
     others.append(replace(base, security="semi-honest"))
     assert len({plan.hash for plan in [base, *others]}) == 5
     assert base.hash == physical().hash
+
+
+@pytest.mark.parametrize(
+    ("name", "what", "framing"),
+    [
+        ("VECTOR_ELEMENTS_MAX", "elements in one vector", 0),
+        ("LINK_MESSAGE_BYTES_MAX", "bytes in one message", 0),
+        ("RELEASE_BYTES_MAX", "bytes in one release", 4096),
+    ],
+)
+def test_what_would_break_a_limit_while_it_runs_is_refused_before(
+    monkeypatch: pytest.MonkeyPatch, name: str, what: str, framing: int
+) -> None:
+    plan = physical()
+    monkeypatch.setattr(limits, name, framing + 1)
+    with pytest.raises(PlanUnsupported, match=rf"too large: \d+ {what}, at most 1 ") as caught:
+        Program(plan)
+    size = int(str(caught.value).partition("too large: ")[2].split()[0])
+    assert size > CELLS
+    monkeypatch.setattr(limits, name, framing + size - 1)
+    with pytest.raises(PlanUnsupported, match=what):
+        Program(plan)
+    monkeypatch.setattr(limits, name, framing + size)
+    Program(plan)

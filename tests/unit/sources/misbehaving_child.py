@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import signal
@@ -56,6 +57,13 @@ def chatter(request: dict[str, object]) -> object:
     return "quiet"
 
 
+def parent_death_signal() -> int:
+    found = ctypes.c_int(0)
+    get_pdeathsig = 2
+    assert ctypes.CDLL(None).prctl(get_pdeathsig, ctypes.byref(found), 0, 0, 0) == 0
+    return found.value
+
+
 def inside(request: dict[str, object]) -> object:
     try:
         with socket.create_connection(("127.0.0.1", int(str(request["port"]))), timeout=1):
@@ -69,6 +77,7 @@ def inside(request: dict[str, object]) -> object:
         "core": list(resource.getrlimit(resource.RLIMIT_CORE)),
         "files": list(resource.getrlimit(resource.RLIMIT_NOFILE)),
         "memory": list(resource.getrlimit(resource.RLIMIT_AS)),
+        "parent_death_signal": parent_death_signal(),
         "connected": connected,
     }
 

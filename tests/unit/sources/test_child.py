@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -115,6 +116,14 @@ async def test_processor_time_is_armed_again_for_each_request(monkeypatch: pytes
     assert child._process.returncode == -signal.SIGXCPU
 
 
+async def test_processor_time_is_limited_from_the_start() -> None:
+    """Before the first request arms it: the child itself has taken the limit that its start was given."""
+    async with await Child.start(spec(start_seconds_max=17.5)) as child:
+        assert resource.prlimit(child.pid, resource.RLIMIT_CPU)[0] == 18
+        await child.call("echo", {"value": 1}, seconds=1000)
+        assert resource.prlimit(child.pid, resource.RLIMIT_CPU)[0] > 18
+
+
 async def test_inside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MPCD_SECRET", "x")
     with socket.create_server(("127.0.0.1", 0)) as server, (HERE / "test_child.py").open() as inherited:
@@ -128,6 +137,7 @@ async def test_inside(monkeypatch: pytest.MonkeyPatch) -> None:
             assert found["core"] == [0, 0]
             assert found["files"] == [64, 64]
             assert found["memory"] == [MEMORY_BYTES, MEMORY_BYTES]
+            assert found["parent_death_signal"] == signal.SIGKILL
             if child.offline:
                 assert found["connected"] is False
 

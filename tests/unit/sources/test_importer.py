@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from mpcd.errors import ConfigurationInvalid, DataInvalid, NotFound, RequestInvalid
 from mpcd.ids import DataVersion, PartyId
 from mpcd.roster import Column, Table
-from mpcd.sources import convert_sql, importer, snapshot, split
+from mpcd.sources import convert_sql, import_child, importer, snapshot, split
+from mpcd.sources.convert_sql import Conversion
 from mpcd.sources.importer import import_table, propose_schema, rows_bound, split_file
 from mpcd.sources.propose import MISSING_CODES, friendly
 from mpcd.sources.snapshot import DataSet, Manifest, current, publish, snapshot_path, table_directory
@@ -372,6 +373,31 @@ def test_text_ids_are_the_same_in_every_table(tmp_path: Path) -> None:
     codes = {row[0] for row in stored(tmp_path, one, first.version)}
     assert codes == {row[0] for row in stored(tmp_path, many, second.version)}
     assert {row[2] for row in stored(tmp_path, many, second.version)} == {0, 1, 2}
+
+
+def test_two_persons_under_one_code_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hash that cannot tell two people apart would make one person of them; here it gives all the same code."""
+    real = convert_sql.conversion
+
+    def colliding(column: Column, mapping: ColumnMap, text: str, levels: str) -> Conversion:
+        made = real(column, mapping, text, levels)
+        return replace(made, value=f"{2**62}::BIGINT") if column.type == "person_id" else made
+
+    monkeypatch.setattr(import_child, "conversion", colliding)
+    columns = (Column("p", "person_id"), Column("v", "integer", 0, 9))
+    path = tmp_path / "export.csv"
+
+    def problems(text: str, name: str) -> list[tuple[object, object, object]]:
+        path.write_text(text)
+        workspace = tmp_path / name
+        workspace.mkdir()
+        job = import_child.Job(columns, (ColumnMap(), ColumnMap()), (path,), "csv", ",", 1000, "", workspace)
+        found = import_child._Import(job).run()["problems"]
+        assert isinstance(found, list)
+        return [(problem["column"], problem["reason"], problem["count"]) for problem in found]
+
+    assert problems("p,v\nabc,1\nabc,2\n", "one") == []
+    assert problems("p,v\nabc,1\nxyz,2\nabc,3\n", "two") == [("p", "two persons under one code", 1)]
 
 
 # ------------------------------------------------------------------------------------------------ exact numbers

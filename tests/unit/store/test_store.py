@@ -759,3 +759,10 @@ def test_a_full_disk_is_a_typed_failure(directory: Path, store: Store) -> None:
     assert row is not None
     assert row.state == "agreed"
     store.verify_ledger()
+
+
+def test_a_commit_is_on_the_disk_when_it_returns(store: Store) -> None:
+    """On the connection that writes, not on some other: 2 is FULL."""
+    assert store._writer.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert store._writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert store._writer.execute("PRAGMA secure_delete").fetchone() == (1,)
