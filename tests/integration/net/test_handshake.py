@@ -276,14 +276,16 @@ async def test_handshakes_are_capped_over_all_addresses(network: Network) -> Non
         callers = [await Caller.dial(network.address(0)) for _ in range(3)]
         await network.until(lambda: mesh.half_open_handshakes == 3)
         with contextlib.suppress(OSError):  # the reset may come before the connection is seen
-            assert (await (await Caller.dial(network.address(0))).silence())[0] == b""
+            callers.append(await Caller.dial(network.address(0)))
+            assert (await callers[-1].silence())[0] == b""
         await network.logs[0].wait("handshake-turned-away")
         assert mesh.half_open_handshakes == 3
         for caller in callers:
             await caller.stream.aclose()
         await network.until(lambda: mesh.half_open_handshakes == 0)
-        await Caller.dial(network.address(0))
+        last = await Caller.dial(network.address(0))
         await network.until(lambda: mesh.half_open_handshakes == 1)
+        await last.stream.aclose()
 
 
 async def test_a_listening_socket_may_come_from_outside(network: Network) -> None:
