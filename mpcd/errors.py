@@ -97,12 +97,14 @@ class DaemonUnavailable(LocalFault):
 class CallerFault(MpcdError):
     """The request is wrong; the analyst (or the calling program) must change it."""
 
-    code = "mpc.RequestInvalid"
+    code = "mpc.CallerFault"
     who_must_act = "analyst"
 
 
 class RequestInvalid(CallerFault):
     """Undecodable, expired, wrongly signed, replayed, or against another roster."""
+
+    code = "mpc.RequestInvalid"
 
 
 class NotAuthorised(CallerFault):
