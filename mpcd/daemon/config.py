@@ -58,7 +58,6 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 LOG_LEVELS: Final[tuple[LogLevel, ...]] = ("debug", "info", "warning", "error")
 CREDENTIAL: Final = "credential:"
 CREDENTIALS_VARIABLE: Final = "CREDENTIALS_DIRECTORY"
-DEFAULT_PATH: Final = Path("/etc/mpcd/mpcd.toml")
 DEFAULT_PORT: Final = 7400
 _PARTY_MAX: Final = 2**31 - 1
 _PATH_CHARACTERS_MAX: Final = 1024

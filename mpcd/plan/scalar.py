@@ -60,11 +60,6 @@ class Scalar:
     levels: tuple[str, ...] = ()
     text: str = ""
 
-    @property
-    def is_constant(self) -> bool:
-        """Whether no column is in it."""
-        return self.expr is None
-
 
 NULL: Final = Scalar("null", None)
 

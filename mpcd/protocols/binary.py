@@ -10,9 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from mpcd.field import Vector
 from mpcd.protocols.context import Context
 from mpcd.protocols.cost import WORD_BYTES, Cost, each_and, words_for
 from mpcd.sharing import Planes
@@ -130,8 +127,3 @@ async def any_of(ctx: Context, x: Planes) -> Planes:
 
 
 cost_any_of = cost_all_of
-
-
-def public_planes(ctx: Context, planes: Vector, count: int) -> Planes:
-    """The trivial sharing of public planes."""
-    return Planes.public(np.ascontiguousarray(planes), count, ctx.index)

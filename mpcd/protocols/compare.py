@@ -21,7 +21,7 @@ import numpy as np
 from mpcd import limits
 from mpcd.field import Vector, bits
 from mpcd.protocols.adders import carry_out, cost_carry_out, cost_last_carry, last_carry
-from mpcd.protocols.binary import all_of, and_many, any_of, cost_all_of, cost_and, cost_any_of, not_
+from mpcd.protocols.binary import all_of, and_many, cost_all_of, cost_and, not_
 from mpcd.protocols.context import Context
 from mpcd.protocols.cost import Cost
 from mpcd.sharing import Planes
@@ -107,17 +107,8 @@ async def is_zero(ctx: Context, x: Planes) -> Planes:
     return await all_of(ctx, not_(ctx, x))
 
 
-async def is_nonzero(ctx: Context, x: Planes) -> Planes:
-    """Whether any bit is set.
-
-    Cost: as `is_zero`.
-    """
-    return await any_of(ctx, x)
-
-
 cost_equal = cost_all_of
 cost_is_zero = cost_all_of
-cost_is_nonzero = cost_any_of
 
 
 # ------------------------------------------------------------------------------------------------ thresholds on flags

@@ -133,11 +133,6 @@ class Planes(Opaque):
         """NOT of every bit, as P_`index` computes it."""
         return self.xor_public(ones(1, self.count), index)
 
-    def parity(self) -> Planes:
-        """XOR of all planes: one plane."""
-        xor = np.bitwise_xor.reduce
-        return Planes(xor(self.a, axis=0, keepdims=True), xor(self.b, axis=0, keepdims=True), self.count)
-
     # ---------------------------------------------------------------------------------------- planes
 
     def planes(self, where: slice | Sequence[int]) -> Planes:

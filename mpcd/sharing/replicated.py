@@ -71,28 +71,6 @@ class Replicated(Opaque):
         """Every element times one public integer (reduced)."""
         return Replicated(self.field, self.field.scale(self.a, factor), self.field.scale(self.b, factor))
 
-    def times_public(self, factors: Vector) -> Replicated:
-        """Element-wise product with a public vector."""
-        return Replicated(self.field, self.field.mul(self.a, factors), self.field.mul(self.b, factors))
-
-    def add_public(self, values: Vector, index: int) -> Replicated:
-        """Element-wise sum with a public vector, as P_`index` computes it: component 0 moves."""
-        if index == 0:
-            return Replicated(self.field, self.field.add(self.a, values), self.b)
-        if index == 2:
-            return Replicated(self.field, self.a, self.field.add(self.b, values))
-        return self
-
-    def sum_groups(self, length: int) -> Replicated:
-        """Sums of consecutive groups of `length` elements; the number of elements is a multiple of it."""
-        groups, rest = divmod(len(self), length)
-        assert rest == 0
-        total = self.take(slice(0, None, length))
-        for offset in range(1, length):
-            total += self.take(slice(offset, None, length))
-        assert len(total) == groups
-        return total
-
     # ---------------------------------------------------------------------------------------- shape
 
     def take(self, where: slice | Vector) -> Replicated:
@@ -101,10 +79,6 @@ class Replicated(Opaque):
         if isinstance(where, slice) and where.step in {None, 1}:
             return Replicated(field, self.a[where], self.b[where])
         return Replicated(field, np.ascontiguousarray(self.a[where]), np.ascontiguousarray(self.b[where]))
-
-    def tile(self, times: int) -> Replicated:
-        """The whole vector `times` times in a row."""
-        return Replicated.concatenate([self] * times)
 
     def split(self, lengths: Sequence[int]) -> list[Replicated]:
         """Consecutive pieces, the inverse of `concatenate`."""

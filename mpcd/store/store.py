@@ -378,21 +378,6 @@ class Store:
             row = connection.execute(_SESSION_COLUMNS + "WHERE session = ?", (session,)).fetchone()
         return None if row is None else _session_row(row)
 
-    def session_of_request(self, request_digest: RequestDigest) -> SessionRow | None:
-        """The latest session that was agreed for a request."""
-        with self._reading() as connection:
-            row = connection.execute(
-                _SESSION_COLUMNS + "WHERE request_digest = ? ORDER BY agreed_milliseconds DESC LIMIT 1",
-                (request_digest,),
-            ).fetchone()
-        return None if row is None else _session_row(row)
-
-    def nonce_used(self, analyst: bytes, nonce: bytes) -> bool:
-        """Whether a request with this nonce was decided on here; only the transaction that burns it is binding."""
-        with self._reading() as connection:
-            row = connection.execute("SELECT 1 FROM nonce WHERE analyst = ? AND nonce = ?", (analyst, nonce)).fetchone()
-        return row is not None
-
     def spent(self, account: str) -> int:
         """What an account has been debited, refunds taken off."""
         with self._reading() as connection:

@@ -30,7 +30,6 @@ STEP_HASH_BYTES: Final = 16
 PING_BYTES: Final = 8
 
 _KINDS: Final[tuple[RoleKind, ...]] = ("input", "compute", "analyst")
-_LINK: Final = struct.Struct(">16s4B")
 _ROUTE: Final = struct.Struct(">16s4B16sQ")
 _NUMBER: Final = struct.Struct(">I")
 _WINDOW: Final = struct.Struct(">16s4BQ")

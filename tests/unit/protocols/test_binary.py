@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from mpcd.errors import PeerMalformed
-from mpcd.protocols import binary
 from mpcd.protocols.binary import (
     all_of,
     and_,
@@ -94,13 +93,6 @@ def test_trees(width: int) -> None:
     assert cost_all_of(width, 64).ands == width - 1
     assert world.run(any_of, Bits.of(values, width)) == [int(v != 0) for v in values]
     assert world.counted() == cost_any_of(width, 4)
-
-
-def test_public_planes() -> None:
-    async def program(ctx: Context, x: Planes) -> Planes:
-        return x ^ binary.public_planes(ctx, Bits.of([1, 2], 3).planes(), 2)
-
-    assert World(1).run(program, Bits.of([5, 6], 3)) == [4, 4]
 
 
 @pytest.mark.parametrize("party", range(3))

@@ -10,12 +10,10 @@ from mpcd.protocols.compare import (
     at_least_public,
     cost_at_least_public,
     cost_equal,
-    cost_is_nonzero,
     cost_is_zero,
     cost_less_than,
     cost_threshold_count,
     equal,
-    is_nonzero,
     is_zero,
     less_than,
     threshold_count,
@@ -56,8 +54,6 @@ def test_zero(width: int) -> None:
     world = World(width)
     assert world.run(is_zero, Bits.of(values, width)) == [int(v == 0) for v in values]
     assert world.counted() == cost_is_zero(width, 4)
-    assert world.run(is_nonzero, Bits.of(values, width)) == [int(v != 0) for v in values]
-    assert world.counted() == cost_is_nonzero(width, 4)
 
 
 @pytest.mark.parametrize("flags", [1, 2, 3, 4, 5, 6, 7])
