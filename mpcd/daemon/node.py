@@ -10,6 +10,7 @@ files again (the policy); a file that is wrong leaves the old one in force and s
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import os
 import signal
 import socket
@@ -257,6 +258,9 @@ class Node:
         try:
             async with trio.open_nursery() as nursery:
                 await self._start(nursery)
+                # What is there now stays: the collector need not walk it again while sessions run.
+                gc.collect()
+                gc.freeze()
                 self.notifier.ready(f"party {self.config.party} serving, {SECURITY}")
                 self.log.info("ready", party=int(self.config.party), version=__version__, security=SECURITY)
                 await self.stopping.wait()

@@ -23,6 +23,11 @@ anything opens that depends on them; the honest two compare theirs, and unequal 
 leaves an honest party is masked, whatever coin it went by.  Given equal coins, each is the right one: P_{i-1} has r
 from the honest P_{i+1}.
 
+One assumption: the honest P_{i+1} may reach `compare` before P_{i-1} has P_i's last message, so P_i can see a hash of
+all coins, the one that challenges that message among them.  It misses 256 bits of what is hashed: with SHA-256 as a
+random oracle the hash tells it nothing but by guessing them.  So seeds are never shorter, and no hash that is compared
+covers anything derived from a coin.
+
 No Fiat-Shamir: a hash of messages is a coin that a cheater can toss alone, again and again.  Seeds have 256 bits: with
 a seed as short as a field element the errors orthogonal to its expansion would pass unnoticed.
 """

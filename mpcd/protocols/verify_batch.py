@@ -55,6 +55,7 @@ from typing import Final
 import numpy as np
 
 from mpcd import limits
+from mpcd.errors import Bug
 from mpcd.field import Buffer, Field, Vector
 from mpcd.field.binary import K
 from mpcd.ids import COMPUTE_PARTIES
@@ -74,9 +75,13 @@ _OPENED: Final = 3
 
 
 class Malicious(Counting):
-    """Security with abort against one corrupt compute party: what opens has been proved."""
+    """Security with abort against one corrupt compute party: what opens has been proved.
 
-    __slots__ = ("_and_words", "_batches", "_binary", "_pending", "_products")
+    Fail-closed: from the moment a batch leaves `_pending` until its proof has succeeded nothing can be recorded or
+    verified.  A proof that was broken off, for whatever reason, or that another task is still at, lets nothing open.
+    """
+
+    __slots__ = ("_and_words", "_batches", "_binary", "_pending", "_products", "_proving")
 
     security: Security = "malicious"
 
@@ -87,9 +92,15 @@ class Malicious(Counting):
         self._products = 0
         self._and_words = 0
         self._batches = 0
+        self._proving = False
+
+    def _require_proved(self) -> None:
+        if self._proving:
+            raise Bug("a batch is being proved, or its proof was broken off; nothing can be recorded or opened")
 
     async def defer(self, ctx: Context, relation: Relation, x: Replicated, y: Replicated, z: Replicated) -> None:
         """Record one relation; proves the batch when it is full."""
+        self._require_proved()
         await super().defer(ctx, relation, x, y, z)
         self._pending.append((x.field, Record(relation, x, y, z)))
         self._products += _weight(relation, len(x))
@@ -97,6 +108,7 @@ class Malicious(Counting):
 
     async def defer_and(self, ctx: Context, x: Planes, y: Planes, z: Planes) -> None:
         """Record one vector of ANDs; proves the batch when it is full."""
+        self._require_proved()
         await super().defer_and(ctx, x, y, z)
         self._pending.append((self._binary, Record(PRODUCTS, x, y, z)))
         self._and_words += z.a.size
@@ -112,6 +124,7 @@ class Malicious(Counting):
         await super().verify(ctx)
 
     async def _prove(self, ctx: Context) -> None:
+        self._require_proved()
         if not self._pending:
             return
         pending, self._pending = self._pending, []
@@ -124,7 +137,9 @@ class Malicious(Counting):
             self.claim(field, records, BYTE_CHUNK if field is self._binary else PRODUCT_CHUNK)
             for field, records in by_field.values()
         ]
+        self._proving = True
         await prove(ctx.narrow(f"verify{self._batches}"), claims)
+        self._proving = False  # only after success: never in a `finally`
 
     def claim(self, field: Field, records: Sequence[Record], first: int) -> Claim:
         """One field's claim; adversaries replace it."""

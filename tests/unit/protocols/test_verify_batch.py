@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
 from mpcd import limits
-from mpcd.errors import CheatDetected, PeerFault
+from mpcd.errors import Bug, CheatDetected, PeerFault
 from mpcd.field import FP, FQ, Field
 from mpcd.field.reference import ReferenceBinary, SmallField
 from mpcd.ids import COMPUTE_ROLES
 from mpcd.protocols import binary, compare, convert, multiply
+from mpcd.protocols.claims import Claim, Record
 from mpcd.protocols.context import Context
 from mpcd.protocols.cost import Check, Cost
 from mpcd.protocols.opening import cost_open_all, open_all
@@ -221,3 +223,31 @@ def test_the_bytes_of_a_large_batch_are_few() -> None:
     bits = cost_checked(binary.cost_and(1, 10**8))
     assert 8 * bits.compute[0] / 10**8 < 1.001
     assert cost_prove([]) == Cost()
+
+
+class BrokenOff(Malicious):
+    """A verifier whose check runs out of memory."""
+
+    def claim(self, field: Field, records: Sequence[Record], first: int) -> Claim:
+        claim = super().claim(field, records, first)
+        claim.start = self.fail  # type: ignore[method-assign, assignment]
+        return claim
+
+    def fail(self, *_: object) -> None:
+        raise MemoryError
+
+
+def test_a_proof_that_was_broken_off_lets_nothing_open() -> None:
+    """Whatever stops a proof half-way, and whoever swallows it: the batch counts as unproved for ever."""
+
+    async def program(ctx: Context) -> str:
+        x = await ctx.narrow("x").random(FP, 3)
+        z = await multiply.mul(ctx.narrow("mul"), x, x)
+        with contextlib.suppress(MemoryError):
+            await ctx.narrow("first").verify()
+        with pytest.raises(Bug, match="broken off"):
+            await open_all(ctx.narrow("open"), z)
+        return "nothing opened"
+
+    results = World(1, FP, verifier=BrokenOff).session(program)
+    assert set(results.values()) == {"nothing opened"}
