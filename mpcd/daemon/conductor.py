@@ -599,7 +599,8 @@ class Conductor:
     async def _commit_aborted(self, *, refund: bool) -> None:
         code = self._error.code if self._error is not None else Bug.code
         self._shell.log("session_aborted", session=self._agreed.session.hex(), code=code, reason=str(self._error))
-        await self._shell.journal.aborted(self._agreed.session, code, refund=refund)
+        step = f"{self._attempt.doing}: {self._error}"
+        await self._shell.journal.aborted(self._agreed.session, code, refund=refund, step=step)
 
     async def _tell_peers(self) -> None:
         """What only we know, to all at once: one that is stuck holds up neither the others nor us for long.

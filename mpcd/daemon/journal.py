@@ -122,9 +122,9 @@ class StoreJournal:
         await self.run(partial(self._store.commit_released, session, entry, now=self._utc_seconds()))
         self._log("session_released", session=session.hex())
 
-    async def aborted(self, session: SessionId, code: str, *, refund: bool) -> None:
+    async def aborted(self, session: SessionId, code: str, *, refund: bool, step: str) -> None:
         """See `session.ports.Journal`."""
-        entry = entries.aborted(code, refunded=refund)
+        entry = entries.aborted(code, refunded=refund, step=step)
         await self.run(partial(self._store.commit_aborted, session, entry, now=self._utc_seconds(), refund=refund))
 
     async def withheld(self, session: SessionId, code: str) -> None:

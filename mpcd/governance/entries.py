@@ -58,6 +58,9 @@ class Debit:
         assert self.limit is None or self.refusal is not None
 
 
+STEP_CHARACTERS_MAX: Final = 400
+
+
 def started(version: str, *, sessions_aborted: int, sessions_recorded: int) -> LedgerEntry:
     """The daemon started and settled what a stop had cut off."""
     return LedgerEntry(
@@ -152,14 +155,15 @@ def released(parties: Sequence[PartyId]) -> LedgerEntry:
     return LedgerEntry("released", {"acknowledged": [int(party) for party in parties]})
 
 
-def aborted(code: str, *, refunded: bool) -> LedgerEntry:
+def aborted(code: str, *, refunded: bool, step: str = "") -> LedgerEntry:
     """The session ended without a result.
 
     Args:
         code: of the error, from the closed list.
+        step: what this party was doing and why it stopped; names the protocol's step if there was one.
         refunded: whether the debit was given back, which only a party that sent no opening share may do.
     """
-    return LedgerEntry("aborted", {"code": code, "refunded": refunded})
+    return LedgerEntry("aborted", {"code": code, "refunded": refunded, "step": step[:STEP_CHARACTERS_MAX]})
 
 
 def withheld(code: str) -> LedgerEntry:

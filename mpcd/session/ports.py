@@ -93,7 +93,7 @@ class Journal(Protocol):
         """Every participant acknowledged; the sealed bytes may leave."""
         ...
 
-    async def aborted(self, session: SessionId, code: str, *, refund: bool) -> None:
+    async def aborted(self, session: SessionId, code: str, *, refund: bool, step: str) -> None:
         """Ended before it was recorded."""
         ...
 

@@ -101,7 +101,10 @@ def attack(rng: random.Random) -> tuple[str, str, str]:
     try:
         value = world.run(openings(protocol), *arguments)
     except PeerFault:
-        told = lie is not None and lie.told > 0
+        # A lie in a product, or in anything else that the program computes with, must be noticed before an honest party
+        # sends anything of an opening; one in an opening, or in the check's own, concerns its receiver alone.
+        computed = "/verify" not in message.step and not _is_opening(message)
+        told = lie.told > 0 if lie is not None else computed
         after = [m for m in world.lockstep.transcript if _is_opening(m) and m.sender.index != party]
         return kind, "LEAK" if told and after else "abort", where
     if value != expected or kind in FORM:
