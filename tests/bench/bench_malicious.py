@@ -29,10 +29,15 @@ from mpcd.protocols.multiply import matrix_product, mul
 from mpcd.protocols.prss import Prss
 from mpcd.sharing import Planes, Replicated
 from mpcd.testing import processes
+from tests.bench import mpyc_peer
 
 BARS = {"products": (10**7, 0.85), "ands": (10**8, 0.8), "comparisons": (10**6, 0.83), "gram": (20 * 20, 0.5)}
 WIDTH = 32
 ROWS = 100_000
+
+
+MPYC_COUNTS = {"products": 1_000_000, "comparisons": 5_000, "gram": 20_000}
+"""What MPyC is given; "gram" counts rows."""
 
 
 def field_share(party: int, seed: int, count: int) -> Replicated:
@@ -129,7 +134,17 @@ def bench(arguments: argparse.Namespace) -> dict[str, Any]:
                     "seconds_max": bar,
                 }
             )
-    return {"bench": "malicious", "kernel": results[0]["kernel"], "rows": rows}
+    found = {"bench": "malicious", "kernel": results[0]["kernel"], "rows": rows}
+    if arguments.mpyc:
+        version, seconds = mpyc_peer.measure(MPYC_COUNTS)
+        scale = {work: (ROWS if work == "gram" else BARS[work][0]) / count for work, count in MPYC_COUNTS.items()}
+        found["mpyc"] = {
+            "version": version,
+            "counts": MPYC_COUNTS,
+            "seconds": seconds,
+            "seconds_scaled": {work: seconds[work] * scale[work] for work in seconds},
+        }
+    return found
 
 
 if __name__ == "__main__":
@@ -137,6 +152,7 @@ if __name__ == "__main__":
     parser.add_argument("--vectors", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", default="")
+    parser.add_argument("--mpyc", action="store_true", help="also run MPyC on the works that it has, on fewer, scaled")
     given = parser.parse_args()
     figures = bench(given)
     for row in figures["rows"]:
@@ -144,6 +160,12 @@ if __name__ == "__main__":
             f"{row['gates']:>11,} {row['work']:12}{row['security']:12}median {row['seconds_median']:.3f} s, "
             f"fastest {row['seconds_fastest']:.3f} s, all cpu {row['cpu_seconds']:.2f} s, "
             f"{8 * row['bytes_per_gate']:.4f} bits each and party; bar {row['seconds_max']} s"
+        )
+    for peer_work, peer_seconds in figures.get("mpyc", {}).get("seconds_scaled", {}).items():
+        ours = next(r for r in figures["rows"] if r["work"] == peer_work and r["security"] == "malicious")
+        print(
+            f"MPyC {figures['mpyc']['version']} (semi-honest) {peer_work}: {peer_seconds:.1f} s, scaled linearly from "
+            f"{MPYC_COUNTS[peer_work]:,}; {peer_seconds / ours['seconds_median']:.0f} times our malicious"
         )
     text = json.dumps(figures)
     print(text)
