@@ -258,9 +258,6 @@ class Node:
         try:
             async with trio.open_nursery() as nursery:
                 await self._start(nursery)
-                # What is there now stays: the collector need not walk it again while sessions run.
-                gc.collect()
-                gc.freeze()
                 self.notifier.ready(f"party {self.config.party} serving, {SECURITY}")
                 self.log.info("ready", party=int(self.config.party), version=__version__, security=SECURITY)
                 await self.stopping.wait()
@@ -373,6 +370,9 @@ def main(config: Config, notifier: Notifier) -> None:
     """
     keep_freed_vectors()
     node = Node(config, notifier)
+    # What is loaded now stays: the collector need not walk it again while sessions run.
+    gc.collect()
+    gc.freeze()
     try:
         trio.run(node.run, strict_exception_groups=True)
     except BaseExceptionGroup as group:
