@@ -162,7 +162,6 @@ class Conductor:
         self._keys: PrssKeys | None = None
         self._payload: bytes | None = None
         self._sealed = b""
-        self._opening_sent = False
         self._outcome: Outcome | None = None
         self._perform: dict[Effect, Callable[[], Awaitable[Event | None]]] = {
             Effect.COMMIT_REFUSED: self._commit_refused,
@@ -178,9 +177,8 @@ class Conductor:
             Effect.COMMIT_RELEASED: self._commit_released,
             Effect.COMMIT_WITHHELD: self._commit_withheld,
             Effect.COMMIT_ABORTED_AND_REFUND: lambda: self._commit_aborted(refund=True),
-            Effect.COMMIT_ABORTED_AND_REFUND_IF_NOTHING_OPENED: lambda: self._commit_aborted(
-                refund=not self._opening_sent
-            ),
+            # A cells program opens nothing but masked values of its own check before it seals.
+            Effect.COMMIT_ABORTED_AND_REFUND_IF_NOTHING_OPENED: lambda: self._commit_aborted(refund=True),
             Effect.COMMIT_ABORTED_AND_KEEP_DEBIT: lambda: self._commit_aborted(refund=False),
             Effect.TELL_PEERS: self._tell_peers,
             Effect.TELL_ANALYST: self._tell_analyst,
