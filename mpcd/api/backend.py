@@ -130,3 +130,9 @@ class Backend(Protocol):
     async def drain(self) -> Map:
         """Take no new requests, let the running ones end; `{"jobs_running"}`."""
         ...
+
+    # -------------------------------------------------------------------------------------------- domains
+
+    async def domain(self, domain: str, call: str, caller: Caller, params: Map) -> Map:
+        """Do the verb `call` of a domain; who may and what it takes stands in `api.domains`."""
+        ...

@@ -103,7 +103,7 @@ class Client:
         """
         return self._run(flow.sql(need(self.profile), self.node, sql, SHELL, on_event))
 
-    def call(self, method: Method, params: Map | None = None) -> Map:
+    def call(self, method: Method | str, params: Map | None = None) -> Map:
         """Any method of the API."""
         return self._run(flow.simple(method, params))
 

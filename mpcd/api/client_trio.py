@@ -53,7 +53,7 @@ class TrioClient:
         """See `Client.sql`."""
         return await self._run(flow.sql(need(self.profile), self.node, sql, SHELL, on_event))
 
-    async def call(self, method: Method, params: Map | None = None) -> Map:
+    async def call(self, method: Method | str, params: Map | None = None) -> Map:
         """Any method of the API."""
         return await self._run(flow.simple(method, params))
 

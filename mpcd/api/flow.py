@@ -45,7 +45,7 @@ _NOT_OURS: Final = "What answers on this socket does not speak this API."
 class Call:
     """One request to the daemon; `on_event` sees the events that arrive before its answer."""
 
-    method: Method
+    method: Method | str
     params: Map
     on_event: OnEvent | None = None
 
@@ -152,7 +152,7 @@ def hello(client: str) -> Flow[NodeInfo]:
     return _checked(lambda: NodeInfo.from_map(mapping(result, "node")))
 
 
-def simple(method: Method, params: Map | None = None) -> Flow[Map]:
+def simple(method: Method | str, params: Map | None = None) -> Flow[Map]:
     """One call, its result as it is."""
     result = yield Call(method, params or {})
     return result

@@ -8,50 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from mpcd import limits
 from mpcd.api.backend import Backend
+from mpcd.api.domains import DOMAINS
 from mpcd.api.types import Caller, CallerRole, Map, Method
+from mpcd.api.verbs import NAME_CHARACTERS_MAX, PATHS_MAX, Parameter, Verb, method
 from mpcd.canonical import Value
 from mpcd.errors import RequestInvalid
 
 _JOB_CHARACTERS_MAX: Final = 64
 _KEY_CHARACTERS_MAX: Final = 64
-_NAME_CHARACTERS_MAX: Final = 128
-_PATH_CHARACTERS_MAX: Final = 4096
-_PATHS_MAX: Final = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """One key of a method's map; `size_max` bounds a string's characters, bytes, entries, or an integer's value."""
-
-    name: str
-    kind: Literal["text", "bytes", "integer", "integers", "texts"]
-    size_max: int
-    required: bool = True
-
-    def check(self, value: Value) -> None:
-        """Raise `RequestInvalid` unless `value` is of this kind and within its size."""
-        match self.kind, value:
-            case ("text", str(item)):
-                good = len(item) <= self.size_max
-            case ("bytes", bytes(item)):
-                good = len(item) <= self.size_max
-            case ("integer", int(item)):
-                good = not isinstance(item, bool) and 0 <= item <= self.size_max
-            case ("integers", list(items)):
-                good = len(items) <= self.size_max and all(type(item) is int for item in items)
-            case ("texts", list(items)):
-                good = len(items) <= self.size_max and all(
-                    isinstance(item, str) and len(item) <= _PATH_CHARACTERS_MAX for item in items
-                )
-            case _:
-                good = False
-        if not good:
-            raise RequestInvalid(f"Parameter `{self.name}` must be {self.kind} of at most {self.size_max}.")
-
 
 Call = Callable[[Backend, Caller, Map], Awaitable[Map]]
 
@@ -164,16 +132,26 @@ async def _drain(backend: Backend, _caller: Caller, _params: Map) -> Map:
 
 _JOB: Final = Parameter("job", "text", _JOB_CHARACTERS_MAX)
 _SIGNED: Final = Parameter("request", "bytes", limits.API_REQUEST_BYTES_MAX)
-_TABLE: Final = Parameter("table", "text", _NAME_CHARACTERS_MAX)
+_TABLE: Final = Parameter("table", "text", NAME_CHARACTERS_MAX)
 _FROM_SEQ: Final = Parameter("from_seq", "integer", 2**53, required=False)
+
+
+def _of_domain(domain: str, verb: Verb) -> Entry:
+    """A domain's verb as a row of the table."""
+
+    async def call(backend: Backend, caller: Caller, params: Map) -> Map:
+        return await backend.domain(domain, verb.call, caller, params)
+
+    return Entry(verb.role, verb.parameters, call)
+
 
 METHODS: Final[dict[str, Entry]] = {
     Method.HELLO: Entry(
         "client",
-        (Parameter("client", "text", _NAME_CHARACTERS_MAX), Parameter("versions", "integers", 16)),
+        (Parameter("client", "text", NAME_CHARACTERS_MAX), Parameter("versions", "integers", 16)),
         None,
     ),
-    Method.DESCRIBE: Entry("client", (Parameter("analyst", "text", _NAME_CHARACTERS_MAX, required=False),), _describe),
+    Method.DESCRIBE: Entry("client", (Parameter("analyst", "text", NAME_CHARACTERS_MAX, required=False),), _describe),
     Method.EXPLAIN: Entry("client", (_SIGNED,), _explain),
     Method.SUBMIT: Entry("client", (_SIGNED, Parameter("idempotency_key", "text", _KEY_CHARACTERS_MAX)), _submit),
     Method.WATCH: Entry("client", (_JOB, _FROM_SEQ), None),
@@ -188,10 +166,11 @@ METHODS: Final[dict[str, Entry]] = {
         _ledger_entries,
     ),
     Method.TABLE_LIST: Entry("admin", (), _table_list),
-    Method.TABLE_IMPORT: Entry("admin", (_TABLE, Parameter("paths", "texts", _PATHS_MAX)), _table_import),
+    Method.TABLE_IMPORT: Entry("admin", (_TABLE, Parameter("paths", "texts", PATHS_MAX)), _table_import),
     Method.TABLE_PUBLISH: Entry(
-        "admin", (_TABLE, Parameter("data_version", "text", _NAME_CHARACTERS_MAX, required=False)), _table_publish
+        "admin", (_TABLE, Parameter("data_version", "text", NAME_CHARACTERS_MAX, required=False)), _table_publish
     ),
     Method.RELOAD: Entry("admin", (), _reload),
     Method.DRAIN: Entry("admin", (), _drain),
+    **{method(domain, verb): _of_domain(domain, verb) for domain, verbs in DOMAINS.items() for verb in verbs},
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from mpcd.api.types import Caller, EventBatch, JobResult, Map, NodeInfo
 from mpcd.canonical import Value
 from mpcd.compile import explain
 from mpcd.compile.program import Program
-from mpcd.daemon import policynews
+from mpcd.daemon import domains, policynews
 from mpcd.daemon.description import table_map
 from mpcd.daemon.ledgerview import entry_map
 from mpcd.daemon.policynews import SECURITY
@@ -44,6 +44,7 @@ class NodeBackend:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._jobs = JobBook(time.time)
+        self._domains = domains.make(node)
 
     def node_info(self) -> NodeInfo:
         """See `Backend`."""
@@ -295,6 +296,13 @@ class NodeBackend:
         """See `Backend`."""
         self._node.sessions.draining = True
         return {"jobs_running": self._node.sessions.running_count}
+
+    # ------------------------------------------------------------------------------------------ domains
+
+    async def domain(self, domain: str, call: str, caller: Caller, params: Map) -> Map:
+        """See `Backend`."""
+        verb: Callable[[Caller, Map], Awaitable[Map]] = getattr(self._domains[domain], call)
+        return await verb(caller, params)
 
 
 def _refusal_map(refusal: Refusal) -> Map:

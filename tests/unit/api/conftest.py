@@ -236,6 +236,10 @@ class FakeBackend:
         await self._note("drain")
         return {"jobs_running": 0}
 
+    async def domain(self, domain: str, call: str, caller: Caller, params: Map) -> Map:
+        await self._note("domain", domain, call, caller.role, params)
+        return {"domain": domain, "call": call}
+
 
 @pytest.fixture
 def backend(consortium: Consortium) -> FakeBackend:

@@ -1,0 +1,15 @@
+"""The domain `access` of the local API, answered (layer 13)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mpcd.daemon.node import Node
+
+
+class AccessDomain:
+    """Does what `api/domains/access.py` lists, a method a verb."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node

@@ -1,0 +1,15 @@
+"""The domain `money` of the local API, answered (layer 13)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mpcd.daemon.node import Node
+
+
+class MoneyDomain:
+    """Does what `api/domains/money.py` lists, a method a verb."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
