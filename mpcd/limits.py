@@ -20,6 +20,10 @@ ROSTER_BYTES_MAX: Final = 4 * 2**20
 PLAN_SOURCES_MAX: Final = 8
 PLAN_COHORTS_MAX: Final = 256
 PLAN_VALUES_MAX: Final = 512
+PRIVACY_ASK_BYTES_MAX: Final = 256
+"""What a request says about noise."""
+APPROVAL_WAIT_SECONDS_MAX: Final = 90 * 86_400
+"""How long a request may wait for people to approve it."""
 REQUEST_LIFETIME_SECONDS_MAX: Final = 900.0
 CLOCK_SKEW_SECONDS_MAX: Final = 60.0
 
@@ -49,6 +53,17 @@ ABORT_SECONDS_MAX: Final = 2.0
 """How long telling the peers of an abort may take."""
 SESSION_SECONDS_MAX: Final = 300.0
 SESSIONS_RUNNING_MAX: Final = 16
+
+# --------------------------------------------------------------------------------------------- questions between parties
+PEER_QUESTION_BYTES_MAX: Final = 256 * 2**10
+"""Payload of one question of a party to another, outside sessions."""
+PEER_REPLY_BYTES_MAX: Final = 4 * 2**20
+PEER_ANSWER_SECONDS_MAX: Final = 10.0
+"""How long a party waits for another's answer, and how long the other works on it."""
+PEER_QUESTIONS_AT_ONCE_MAX: Final = 16
+"""Questions of one peer that are answered at the same time; more are refused."""
+PEER_QUESTIONS_BURST_MAX: Final = 256
+PEER_QUESTIONS_PER_SECOND_MAX: Final = 32.0
 
 # --------------------------------------------------------------------------------------------- local API
 API_REQUEST_BYTES_MAX: Final = 64 * 2**10
@@ -94,6 +109,10 @@ POLICY_COLUMNS_MAX: Final = 2_000
 NAME_CHARACTERS_MAX: Final = 128
 """Of an analyst, a table or a column."""
 THRESHOLD_PERSONS_MAX: Final = 1_000_000
+AMOUNT_MINOR_UNITS_MAX: Final = 10**15
+"""Of one amount of money, in the currency's smallest unit; sums of a ledger's lifetime stay within 64 bits."""
+FREE_QUERIES_MAX: Final = 10**9
+"""That a price plan may grant, in a month or in all."""
 
 # --------------------------------------------------------------------------------------------- store
 LEDGER_CONTENT_BYTES_MAX: Final = 256 * 2**10

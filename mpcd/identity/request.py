@@ -15,7 +15,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, Self, cast
+from typing import Final, Literal, Self, cast, get_args
 
 from mpcd import canonical, limits
 from mpcd.errors import RequestInvalid
@@ -23,11 +23,12 @@ from mpcd.identity.keys import SIGNATURE_BYTES, Entropy, ResultPublicKey, Signin
 from mpcd.identity.text import IdentityError
 from mpcd.ids import RequestDigest, RosterHash
 
-REQUEST_VERSION: Final = 1
+REQUEST_VERSION: Final = 2
 NONCE_BYTES: Final = 32
 DOMAIN: Final = "request"
-RequestKind = Literal["sql", "explain"]
-"""To run a question, or only to be told what it would do; signed, so that nobody makes the one of the other."""
+RequestKind = Literal["sql", "explain", "quote"]
+"""To run a question, to be told what it would do, or what it would cost; signed, so that none is made of another."""
+KINDS: Final[tuple[RequestKind, ...]] = get_args(RequestKind)
 
 _FIELDS: Final[Mapping[str, tuple[type, ...]]] = {
     "analyst": (bytes,),
@@ -36,12 +37,14 @@ _FIELDS: Final[Mapping[str, tuple[type, ...]]] = {
     "issued_at": (int,),
     "kind": (str,),
     "nonce": (bytes,),
+    "privacy": (bytes, type(None)),
     "purpose": (str,),
     "quote_digest": (bytes, type(None)),
     "result_key": (bytes,),
     "roster_hash": (bytes,),
     "text": (str,),
     "version": (int,),
+    "wait_seconds": (int,),
 }
 _TIME_MAX: Final = 2**40
 
@@ -66,10 +69,14 @@ class Request:
     """Seconds since 1970, UTC; agreement after this moment is refused."""
     analyst: VerifyKey
     quote_digest: bytes | None = None
-    """The quote whose price the analyst accepts, once owners ask a price."""
+    """The quote whose price the analyst accepts; None where nothing is asked for it."""
+    privacy: bytes | None = None
+    """What noise the analyst asks for (canonical bytes of `governance.privacy.Ask`); None for exact numbers."""
+    wait_seconds: int = 0
+    """How long the request may wait for people to approve it; 0 where it is to run now or not at all."""
 
     def __post_init__(self) -> None:
-        _require(self.kind in {"sql", "explain"}, "this version answers requests of kind `sql` and `explain`")
+        _require(self.kind in KINDS, "this version answers requests of kind `sql`, `explain` and `quote`")
         _require(
             0 < _utf8_bytes(self.text) <= limits.SQL_BYTES_MAX,
             f"a request has 1 to {limits.SQL_BYTES_MAX} bytes of SQL",
@@ -86,6 +93,14 @@ class Request:
         _require(
             self.quote_digest is None or len(self.quote_digest) == canonical.DIGEST_BYTES, "a quote digest has 32 bytes"
         )
+        _require(
+            self.privacy is None or 0 < len(self.privacy) <= limits.PRIVACY_ASK_BYTES_MAX,
+            f"what is asked of privacy has 1 to {limits.PRIVACY_ASK_BYTES_MAX} bytes",
+        )
+        _require(
+            0 <= self.wait_seconds <= limits.APPROVAL_WAIT_SECONDS_MAX,
+            f"a request waits at most {limits.APPROVAL_WAIT_SECONDS_MAX} seconds for approval",
+        )
 
     @classmethod
     def make(
@@ -101,8 +116,11 @@ class Request:
         entropy: Entropy,
         lifetime_seconds: int = int(limits.REQUEST_LIFETIME_SECONDS_MAX) // 2,
         kind: RequestKind = "sql",
+        quote_digest: bytes | None = None,
+        privacy: bytes | None = None,
+        wait_seconds: int = 0,
     ) -> Self:
-        """A request issued now, with a fresh nonce, that expires after `lifetime_seconds`.
+        """A request issued now, with a fresh nonce, that expires `lifetime_seconds` after its wait for approval.
 
         Raises:
             RequestInvalid: a field is outside its limits.
@@ -117,8 +135,11 @@ class Request:
             consortium=consortium,
             nonce=entropy(NONCE_BYTES),
             issued_at=issued_at,
-            expires_at=issued_at + lifetime_seconds,
+            expires_at=issued_at + lifetime_seconds + wait_seconds,
             analyst=analyst,
+            quote_digest=quote_digest,
+            privacy=privacy,
+            wait_seconds=wait_seconds,
         )
 
     @property
@@ -136,12 +157,14 @@ class Request:
                 "issued_at": self.issued_at,
                 "kind": self.kind,
                 "nonce": self.nonce,
+                "privacy": self.privacy,
                 "purpose": self.purpose,
                 "quote_digest": self.quote_digest,
                 "result_key": self.result_key.raw,
                 "roster_hash": self.roster_hash,
                 "text": self.text,
                 "version": REQUEST_VERSION,
+                "wait_seconds": self.wait_seconds,
             }
         )
 
@@ -174,6 +197,27 @@ class Request:
             expires_at=cast("int", fields["expires_at"]),
             analyst=analyst,
             quote_digest=cast("bytes | None", fields["quote_digest"]),
+            privacy=cast("bytes | None", fields["privacy"]),
+            wait_seconds=cast("int", fields["wait_seconds"]),
+        )
+
+    def question_digest(self) -> bytes:
+        """Names what is asked, by whom, for what purpose, under which roster: the same for every asking of it.
+
+        Nonce, times, result key, kind and quote are no part of it: a quote is for a question, and so is an approval
+        that may be used more than once.
+        """
+        return canonical.digest(
+            "question",
+            {
+                "analyst": self.analyst.raw,
+                "consortium": self.consortium,
+                "privacy": self.privacy,
+                "purpose": self.purpose,
+                "roster_hash": self.roster_hash,
+                "text": self.text,
+                "version": REQUEST_VERSION,
+            },
         )
 
     def digest(self) -> RequestDigest:
@@ -254,9 +298,10 @@ def _check_times(request: Request, now: float) -> None:
     lifetime = request.expires_at - request.issued_at
     if lifetime <= 0:
         raise RequestInvalid("the request expires before it is issued")
-    if lifetime > limits.REQUEST_LIFETIME_SECONDS_MAX:
+    if lifetime - request.wait_seconds > limits.REQUEST_LIFETIME_SECONDS_MAX:
         raise RequestInvalid(
-            f"the request would live {lifetime} seconds; at most {limits.REQUEST_LIFETIME_SECONDS_MAX:.0f} are accepted"
+            f"the request would live {lifetime - request.wait_seconds} seconds beside its wait for approval; at most "
+            f"{limits.REQUEST_LIFETIME_SECONDS_MAX:.0f} are accepted"
         )
     if now >= request.expires_at:
         raise RequestInvalid(

@@ -48,6 +48,8 @@ CHANGES: dict[str, object] = {
     "expires_at": REQUEST.expires_at + 1,
     "analyst": SigningKey.generate(SEEDED.randbytes).public,
     "quote_digest": bytes(32),
+    "privacy": b"\x80",
+    "wait_seconds": 60,
 }
 
 
@@ -98,7 +100,7 @@ def fields() -> dict[str, object]:
 @pytest.mark.parametrize("wrong", [None, True, 0, -1, 2**63, 1.5, "", "x" * 5000, b"", b"x" * 5000, [], {}], ids=repr)
 def test_every_field_has_one_type_and_size(name: str, wrong: object) -> None:
     changed = fields() | {name: wrong}
-    if changed == fields() or (wrong == 0 and type(wrong) is int and name in {"issued_at", "expires_at"}):
+    if changed == fields() or (wrong == 0 and type(wrong) is int and name in {"issued_at", "expires_at", "wait_seconds"}):
         return
     with pytest.raises(RequestInvalid):
         Request.from_bytes(canonical.encode(changed))
@@ -112,18 +114,35 @@ def test_no_field_may_be_missing(name: str) -> None:
         Request.from_bytes(canonical.encode(changed))
 
 
+ASKED_AGAIN = {"nonce", "result_key", "issued_at", "expires_at", "quote_digest", "wait_seconds"}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_the_question_is_the_same_however_often_it_is_asked(name: str) -> None:
+    changed = dataclasses.replace(REQUEST, **{name: CHANGES[name]})  # type: ignore[arg-type]
+    assert (changed.question_digest() == REQUEST.question_digest()) == (name in ASKED_AGAIN)
+
+
+def test_a_request_lives_longer_by_its_wait_for_approval() -> None:
+    waits = dataclasses.replace(REQUEST, wait_seconds=86_400, expires_at=REQUEST.expires_at + 86_400)
+    assert waits.sign(ANALYST).verify(NOW + 86_000, ROSTER, "breast-cancer-eu") == waits
+    impatient = dataclasses.replace(waits, wait_seconds=60)
+    with pytest.raises(RequestInvalid, match="would live"):
+        impatient.sign(ANALYST).verify(NOW, ROSTER, "breast-cancer-eu")
+
+
 def test_an_unknown_field_and_another_version_are_refused() -> None:
     with pytest.raises(RequestInvalid, match="does not know"):
         Request.from_bytes(canonical.encode(fields() | {"zeal": 1}))
-    with pytest.raises(RequestInvalid, match="version 1, not 2"):
-        Request.from_bytes(canonical.encode(fields() | {"version": 2}))
+    with pytest.raises(RequestInvalid, match="version 2, not 3"):
+        Request.from_bytes(canonical.encode(fields() | {"version": 3}))
 
 
 def test_a_second_spelling_is_refused() -> None:
     # the same map with one integer in a longer form than needed
     encoded = REQUEST.to_bytes()
-    place = encoded.index(b"\xa7version\x01")
-    longer = encoded[:place] + b"\xa7version\xcc\x01" + encoded[place + 9 :]
+    place = encoded.index(b"\xa7version\x02")
+    longer = encoded[:place] + b"\xa7version\xcc\x02" + encoded[place + 9 :]
     with pytest.raises(RequestInvalid, match="canonical"):
         Request.from_bytes(longer)
 
