@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from functools import partial
 from typing import Final, TypeVar
@@ -15,6 +16,7 @@ from mpcd.errors import LedgerInvalid, NotFound, Refusal, RequestInvalid, StoreF
 from mpcd.governance import entries
 from mpcd.identity.request import SignedRequest
 from mpcd.ids import DataVersion, PartyId, SessionId
+from mpcd.store.ledger import Append
 from mpcd.store.store import NonceUse, Store
 
 T = TypeVar("T")
@@ -43,6 +45,7 @@ class StoreJournal:
         self._policy_digest = policy_digest
         self._log = log
         self._limiter = trio.CapacityLimiter(1)
+        self._apart = trio.CapacityLimiter(1)
         self._told = False
 
     async def run(self, work: Callable[[], T]) -> T:
@@ -59,6 +62,21 @@ class StoreJournal:
                 self._told = True
                 _LOG.critical("ledger_broken", code=error.code, reason=str(error))
             raise
+
+    async def write(self, work: Callable[[sqlite3.Connection, Append], T]) -> T:
+        """Do a domain's `work` in one transaction, with this daemon's time; see `Store.write`."""
+        return await self.run(partial(self._store.write, work, now=self._utc_seconds()))
+
+    async def read(self, work: Callable[[sqlite3.Connection], T], *, apart: bool = False) -> T:
+        """Do a domain's `work` on one consistent state; see `Store.read`.
+
+        Args:
+            work: reads.
+            apart: it takes long: it gets a connection of its own and delays no session.
+        """
+        if not apart:
+            return await self.run(partial(self._store.read, work))
+        return await trio.to_thread.run_sync(partial(self._store.read, work, apart=True), limiter=self._apart)
 
     async def entry(self, entry: entries.LedgerEntry) -> None:
         """Put an entry on the record that belongs to no session."""

@@ -1,4 +1,4 @@
-"""What the ledger says: one constructor for each kind of entry (pure).
+"""What the ledger says: one constructor for each kind of entry, and `noted` for the decisions of domains (pure).
 
 An entry's `kind` stands in the hash-chained row; its content is committed to with a salt and kept beside the chain,
 where it can be erased later without breaking it.  Contents hold names, digests and decisions: never a value from the
@@ -16,7 +16,27 @@ from mpcd.errors import Refusal
 from mpcd.governance.disclosure import DisclosureRules
 from mpcd.ids import DataVersion, PartyId, PlanHash, RequestDigest
 
+NotedKind = Literal[
+    "asked",  # a request was received that decides nothing yet: it waits, or asks only what would be said
+    "approved",
+    "denied",
+    "offered",  # an offer of licences was signed, or withdrawn
+    "licensed",
+    "revoked",
+    "access",  # an analyst asked for access, or it was given, refused or ended
+    "key_changed",
+    "receipt_corrected",
+    "data_checked",
+    "data_retired",
+    "opted_out",
+    "overlap_checked",
+    "archived",
+    "heads",  # signed heads of ledgers were exchanged with peers
+]
+"""Kinds whose content has the form of `noted`; a domain adds its own here."""
+NOTED_KINDS: Final[tuple[NotedKind, ...]] = get_args(NotedKind)
 EntryKind = Literal[
+    NotedKind,
     "started",
     "policy",
     "roster",
@@ -59,6 +79,39 @@ class Debit:
 
 
 STEP_CHARACTERS_MAX: Final = 400
+REASON_CHARACTERS_MAX: Final = 400
+
+
+def noted(
+    kind: NotedKind,
+    *,
+    by: str,
+    about: str,
+    digest: bytes | None = None,
+    reason: str = "",
+    details: Mapping[str, Value] | None = None,
+) -> LedgerEntry:
+    """A decision of a domain, in the one form that exports understand.
+
+    Args:
+        kind: what was decided.
+        by: who: a name of the policy or roster, `party N`, the hex of a public key, or `operator`.
+        about: what it is about, in words that a steward knows: a table, a licence's number, an analyst's name.
+        digest: of the document that decides (approval, licence, request), for who must prove it.
+        reason: as it was given; cut at `REASON_CHARACTERS_MAX`.
+        details: what else the domain needs.
+    """
+    assert kind in NOTED_KINDS
+    return LedgerEntry(
+        kind,
+        {
+            "by": by,
+            "about": about,
+            "digest": digest,
+            "reason": reason[:REASON_CHARACTERS_MAX],
+            "details": dict(details or {}),
+        },
+    )
 
 
 def started(version: str, *, sessions_aborted: int, sessions_recorded: int) -> LedgerEntry:

@@ -20,10 +20,11 @@ import hashlib
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from mpcd import canonical
 from mpcd.errors import LedgerInvalid
+from mpcd.governance.entries import LedgerEntry
 from mpcd.ids import SessionId
 
 SALT_BYTES: Final = 32
@@ -36,6 +37,17 @@ class LedgerHead:
 
     count: int
     hash: bytes
+
+
+class Append(Protocol):
+    """Puts an entry on the record in the transaction that runs: what `Store.write` gives to a domain's work."""
+
+    def __call__(self, entry: LedgerEntry, session: SessionId | None = None) -> LedgerHead:
+        """Append `entry`; returns the head as this transaction leaves it.
+
+        Raises:
+            StoreFailed: the entry has too much content; the transaction must not go on.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +143,8 @@ _NEEDED_ENTRIES: Final = {
     "withheld": ("agreed", "recorded", "withheld"),
     "aborted": ("agreed", "aborted"),
 }
+_LIFE: Final = frozenset(_NEEDED_ENTRIES)
+"""Kinds that say what became of a session; entries of other kinds may belong to one too."""
 
 
 def verify(connection: sqlite3.Connection, remembered: LedgerHead | None = None) -> LedgerReport:
@@ -214,7 +228,7 @@ class _Check:
         else:
             self._read(sequence, kind, session, body)
         self.kinds[kind] = self.kinds.get(kind, 0) + 1
-        if session is not None:
+        if session is not None and kind in _LIFE:
             self.by_session.setdefault(session, []).append(kind)
         self.first = time_milliseconds if self.first is None else self.first
         self.last = time_milliseconds

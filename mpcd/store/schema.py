@@ -3,14 +3,29 @@
 `user_version` holds the schema's version, `application_id` says that the file is ours.  `MIGRATIONS[v]` takes a file
 of version v to v + 1; opening runs what is missing, all in one transaction, and refuses a file of a later version.  A
 migration never rewrites `entry`: the chain is over what was written at the time.
+
+Each domain keeps its tables in a module of its own (`TABLES`, CREATE statements); `_DOMAINS` lists the modules, and
+version 2 is their tables in that order; such a module imports `ledger` (for `Append`), never `store`.  Once a version
+was released, a table changes by a further migration only.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from typing import Final
+from typing import Final, Protocol
 
 from mpcd.errors import StoreFailed
+
+
+class _Domain(Protocol):
+    """A module of `mpcd.store` that owns tables."""
+
+    @property
+    def TABLES(self) -> tuple[str, ...]: ...  # noqa: N802 - a module's constant, not a method
+
+
+_DOMAINS: Final[tuple[_Domain, ...]] = ()
+"""Modules whose tables make version 2, those that others refer to first."""
 
 APPLICATION_ID: Final = 0x6D706364
 """The letters `mpcd`."""
@@ -86,7 +101,9 @@ _VERSION_1: Final = (
     ) STRICT, WITHOUT ROWID""",
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_VERSION_1,)
+_VERSION_2: Final = tuple(statement for domain in _DOMAINS for statement in domain.TABLES)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_VERSION_1, _VERSION_2)
 """Statements that take version `index` to `index + 1`."""
 
 VERSION: Final = len(MIGRATIONS)

@@ -36,7 +36,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Final, Literal, Self, TypeVar
 
 from mpcd import canonical, limits
 from mpcd.errors import Bug, LedgerInvalid, NotFound, Refused, RequestInvalid, ResultWithheld, StoreFailed
@@ -45,8 +45,9 @@ from mpcd.governance.entries import Debit, LedgerEntry
 from mpcd.ids import PlanHash, RequestDigest, SessionId
 from mpcd.store import ledger, schema
 from mpcd.store.files import DirectoryLock, private_directory, private_file, sync_directory
-from mpcd.store.ledger import LedgerHead, LedgerReport, LedgerRow
+from mpcd.store.ledger import Append, LedgerHead, LedgerReport, LedgerRow
 
+T = TypeVar("T")
 DurableState = Literal["agreed", "recorded", "released", "aborted", "withheld"]
 
 FILE_NAME: Final = "state.sqlite3"
@@ -180,6 +181,49 @@ class Store:
         assert entry.kind not in _SESSION_KINDS
         with self._transaction() as connection:
             return self._append(connection, entry, now, session)
+
+    def write(self, work: Callable[[sqlite3.Connection, Append], T], *, now: float) -> T:
+        """Do a domain's `work` in one transaction, its ledger entries with it; all or nothing.
+
+        Args:
+            work: gets the connection and what appends entries; it neither commits nor calls the store, keeps nothing
+                of either for later, and undoes everything by raising.
+            now: seconds since 1970, for the entries.
+
+        Returns:
+            What `work` returned, once it is on disk.
+
+        Raises:
+            StoreFailed: nothing was written (or, if the commit itself failed, the store stops until a restart).
+        """
+        with self._transaction() as connection:
+
+            def append(entry: LedgerEntry, session: SessionId | None = None) -> LedgerHead:
+                assert entry.kind not in _KINDS_OF_COMMITS
+                return self._append(connection, entry, now, session)
+
+            return work(connection, append)
+
+    def read(self, work: Callable[[sqlite3.Connection], T], *, apart: bool = False) -> T:
+        """Do a domain's `work` on one consistent state; it cannot write.
+
+        Args:
+            work: reads, and returns no cursor.
+            apart: on a connection of its own, which takes longer to begin and then delays no commit: for exports and
+                statements.
+
+        Raises:
+            StoreFailed: cannot be read.
+        """
+        if apart:
+            with _reader(self._directory) as connection, _storage():
+                return work(connection)
+        with self._reading() as connection:
+            connection.execute("PRAGMA query_only = ON")
+            try:
+                return work(connection)
+            finally:
+                connection.execute("PRAGMA query_only = OFF")
 
     def commit_refused(self, entry: LedgerEntry, *, now: float, burn: NonceUse | None = None) -> LedgerHead:
         """Asked and refused, or failed: one entry; with `burn` the request cannot be used again here.
@@ -493,6 +537,8 @@ class Store:
 _SESSION_KINDS: Final = frozenset(
     {"agreed", "recorded", "released", "aborted", "withheld", "refused", "failed", "erased"}
 )
+_KINDS_OF_COMMITS: Final = _SESSION_KINDS - {"refused", "failed"}
+"""Entries that only stand beside what their own commit changes."""
 _SESSION_COLUMNS: Final = (
     "SELECT session, state, request_digest, plan_hash, analyst, agreed_milliseconds, changed_milliseconds FROM session "
 )

@@ -12,6 +12,10 @@ PLAN = PlanHash(b"\2" * 32)
 REASON = Refusal(PartyId(1), "table", "t", "party 1 knows no table `t`")
 
 ALL = [
+    *(
+        entries.noted(kind, by="steward", about="gbsg2", digest=b"\3" * 32, reason="r", details={"n": 1})
+        for kind in entries.NOTED_KINDS
+    ),
     entries.started("0.1.0", sessions_aborted=1, sessions_recorded=0),
     entries.policy_loaded(b"\3" * 32),
     entries.roster_loaded(4, b"\4" * 32),
@@ -43,6 +47,17 @@ def test_every_kind_has_its_constructor() -> None:
 @pytest.mark.parametrize("entry", ALL, ids=lambda entry: entry.kind)
 def test_every_content_has_a_canonical_form(entry: LedgerEntry) -> None:
     assert canonical.decode(canonical.encode(entry.content)) == entry.content
+
+
+def test_a_noted_reason_is_cut_and_the_rest_is_there() -> None:
+    entry = entries.noted("denied", by="p", about="t", reason="x" * 1000)
+    reason = "x" * entries.REASON_CHARACTERS_MAX
+    assert entry.content == {"by": "p", "about": "t", "digest": None, "reason": reason, "details": {}}
+
+
+def test_a_kind_with_its_own_constructor_is_not_noted() -> None:
+    with pytest.raises(AssertionError):
+        entries.noted("recorded", by="p", about="t")  # type: ignore[arg-type]  # a mistake
 
 
 def test_a_limit_needs_its_refusal() -> None:

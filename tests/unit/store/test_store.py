@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,14 @@ from mpcd.errors import (
     ResultWithheld,
     StoreFailed,
 )
-from mpcd.governance import Debit, DisclosureRules, LedgerEntry, entries
+from mpcd.governance import Debit, DisclosureRules, EntryKind, LedgerEntry, entries
 from mpcd.ids import PartyId, PlanHash, RequestDigest, SessionId
 from mpcd.store import LedgerHead, NonceUse, Store, schema, verify_ledger
+from mpcd.store.ledger import Append
 from mpcd.store.store import FILE_NAME
 
 NOW = 1_800_000_000.0
+VERSION_1 = Path(__file__).parents[2] / "golden" / "store" / "version_1.sql"
 PLAN = PlanHash(b"\2" * 32)
 OVER = Refusal(PartyId(1), "budget", "queries", "party 1: the budget of queries is spent")
 
@@ -633,6 +636,104 @@ def test_a_migration_runs_once_and_whole(directory: Path, monkeypatch: pytest.Mo
         assert store.head() == head
         store.verify_ledger()
         store.close()
+
+
+def version_1(directory: Path) -> LedgerHead:
+    """A file as version 1 wrote it: five sessions, one of them with erased content."""
+    directory.mkdir(mode=0o700)
+    with closing(sqlite3.connect(directory / FILE_NAME)) as connection:
+        connection.executescript(VERSION_1.read_text())
+        head = connection.execute("SELECT count, hash FROM head").fetchone()
+    (directory / FILE_NAME).chmod(0o600)
+    return LedgerHead(*head)
+
+
+def test_a_file_of_version_1_is_brought_to_the_present(directory: Path) -> None:
+    head = version_1(directory)
+    store = Store.open(directory)
+    assert store.head() == head
+    assert store.read(lambda connection: connection.execute("PRAGMA user_version").fetchone()) == (schema.VERSION,)
+    tables = {row[0] for row in store.read(lambda c: c.execute("SELECT name FROM sqlite_schema").fetchall())}
+    statements = [statement.split("(")[0].split() for domain in schema._DOMAINS for statement in domain.TABLES]
+    assert {words[2] for words in statements if words[1] == "TABLE"} <= tables
+    assert store.verify_ledger().erased == 1
+    agree(store, 77)
+    record(store, 77)
+    assert store.verify_ledger().head.count == head.count + 2
+    store.close()
+
+
+def test_a_changed_entry_of_a_version_1_file_is_still_found(directory: Path) -> None:
+    version_1(directory)
+    Store.open(directory).close()
+    with closing(sqlite3.connect(directory / FILE_NAME)) as connection:
+        connection.execute("UPDATE entry SET time_milliseconds = time_milliseconds + 1 WHERE sequence = 4")
+        connection.commit()
+    with pytest.raises(LedgerInvalid, match="entry 4"):
+        verify_ledger(directory)
+
+
+# ------------------------------------------------------------------------------------------------ work of domains
+
+NOTE = entries.noted("licensed", by="steward", about="t")
+
+
+def scratch(store: Store) -> None:
+    store._writer.execute("CREATE TABLE domain (x INTEGER)")
+
+
+def test_work_and_its_entries_are_one_transaction(store: Store) -> None:
+    scratch(store)
+    agree(store, 1)
+
+    def work(connection: sqlite3.Connection, append: Append) -> str:
+        connection.execute("INSERT INTO domain VALUES (7)")
+        assert append(NOTE).count == 2
+        append(NOTE, name(1))
+        return "done"
+
+    assert store.write(work, now=NOW) == "done"
+    assert store.read(lambda c: c.execute("SELECT x FROM domain").fetchall()) == [(7,)]
+    assert [(row.kind, row.session) for row in store.ledger_entries(1, 5)] == [
+        ("licensed", None),
+        ("licensed", name(1)),
+    ]
+    record(store, 1)
+    store.verify_ledger()
+
+
+def test_work_that_raises_leaves_nothing(store: Store) -> None:
+    scratch(store)
+    before = store.head()
+
+    def work(connection: sqlite3.Connection, append: Append) -> None:
+        connection.execute("INSERT INTO domain VALUES (7)")
+        append(NOTE)
+        raise Refused((OVER,))
+
+    with pytest.raises(Refused):
+        store.write(work, now=NOW)
+    assert store.head() == before
+    assert store.read(lambda c: c.execute("SELECT x FROM domain").fetchall()) == []
+    agree(store, 1)
+    store.verify_ledger()
+
+
+@pytest.mark.parametrize("kind", ["agreed", "recorded", "released", "aborted", "withheld", "erased"])
+def test_work_cannot_write_an_entry_that_belongs_to_a_commit(store: Store, kind: EntryKind) -> None:
+    with pytest.raises(AssertionError):
+        store.write(lambda _connection, append: append(LedgerEntry(kind, {})), now=NOW)
+    assert store.head().count == 0
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_reading_work_cannot_write(store: Store, apart: bool) -> None:
+    scratch(store)
+    with pytest.raises(StoreFailed):
+        store.read(lambda c: c.execute("INSERT INTO domain VALUES (1)"), apart=apart)
+    agree(store, 1)
+    assert store.read(lambda c: c.execute("SELECT count(*) FROM entry").fetchone(), apart=apart) == (1,)
+    assert store.read(lambda c: c.execute("SELECT count(*) FROM domain").fetchone(), apart=apart) == (0,)
 
 
 MEDDLINGS = {
