@@ -71,6 +71,8 @@ class Debit:
     """What the account may reach in all; None for an account that only counts."""
     refusal: Refusal | None = None
     """What to answer when the limit would be passed; needed where there is a limit."""
+    since: int | None = None
+    """The limit counts what sessions took that were agreed at or after this (milliseconds since 1970); None: ever."""
 
     def __post_init__(self) -> None:
         assert self.account

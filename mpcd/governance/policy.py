@@ -64,6 +64,28 @@ _WHOLE_RULES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
+class AnalystFacts:
+    """Who an analyst is, as far as this owner has found it proven; what is not known counts against the analyst."""
+
+    name: str
+    institution: str = ""
+    country: str = ""
+    """ISO 3166-1, two letters."""
+    user: str = ""
+    project: str = ""
+    commercial: bool | None = None
+    """Whether the use is commercial."""
+    non_profit: bool | None = None
+    """Whether the institution is a not-for-profit organisation."""
+    genetic: bool | None = None
+    """Whether the project is a genetic study."""
+    rate_class: str = "standard"
+    """Of prices: `standard`, or `reduced` for individual researchers and small institutions."""
+    evidence: Mapping[str, bytes] = field(default_factory=dict)
+    """SHA-256 of what the owner was shown and accepted, by DUO code: `IRB`, `COL`, `RS`."""
+
+
+@dataclass(frozen=True, slots=True)
 class AcceptedAnalyst:
     """An analyst whom this owner answers."""
 
@@ -71,6 +93,7 @@ class AcceptedAnalyst:
     key: VerifyKey
     tables: frozenset[str] | None
     """The tables that exist for this analyst; None for all."""
+    facts: AnalystFacts = AnalystFacts("")
 
 
 @dataclass(frozen=True, slots=True)
