@@ -22,6 +22,10 @@ PLAN_COHORTS_MAX: Final = 256
 PLAN_VALUES_MAX: Final = 512
 PRIVACY_ASK_BYTES_MAX: Final = 256
 """What a request says about noise."""
+ANSWER_TERMS_BYTES_MAX: Final = 128 * 2**10
+"""Price, history and the like in one party's answer to a proposal."""
+ATTACHMENTS_BYTES_MAX: Final = 64 * 2**10
+"""What goes with a proposal beside the request: the quote that it accepts."""
 APPROVAL_WAIT_SECONDS_MAX: Final = 90 * 86_400
 """How long a request may wait for people to approve it."""
 REQUEST_LIFETIME_SECONDS_MAX: Final = 900.0
@@ -54,7 +58,7 @@ ABORT_SECONDS_MAX: Final = 2.0
 SESSION_SECONDS_MAX: Final = 300.0
 SESSIONS_RUNNING_MAX: Final = 16
 
-# --------------------------------------------------------------------------------------------- questions between parties
+# --------------------------------------------------------------------------------------------- questions of parties
 PEER_QUESTION_BYTES_MAX: Final = 256 * 2**10
 """Payload of one question of a party to another, outside sessions."""
 PEER_REPLY_BYTES_MAX: Final = 4 * 2**20
