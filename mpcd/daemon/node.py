@@ -15,7 +15,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 
 import structlog
@@ -35,6 +35,7 @@ from mpcd.daemon.ledgercheck import LedgerCheck
 from mpcd.daemon.logs import log_network_event
 from mpcd.daemon.notify import Notifier
 from mpcd.daemon.policynews import SECURITY
+from mpcd.daemon.questions import Questions
 from mpcd.daemon.sessions import Sessions, Settings
 from mpcd.errors import ConfigurationInvalid, DataInvalid, EngineFailed, MpcdError, PeerGone, Refusal
 from mpcd.governance import entries
@@ -204,6 +205,8 @@ class Node:
         self.data = LocalData(config, self.roster, self.engine)
         self.mesh = self._make_mesh(config.channel_key.channel_key(), recorder)
         self.sessions = self._make_sessions(config.signing_key.signing_key())
+        others = [party.id for party in self.roster.parties if party.id != config.party]
+        self.questions = Questions(others, self.mesh.send_control, os.urandom, self._session_event)
         self.started = time.time()
         self.stopping = trio.Event()
         self._nursery: trio.Nursery | None = None
@@ -273,6 +276,19 @@ class Node:
                 sockets.remove(self._place(kind), listener)
             self.store.close()
 
+    async def ask_peers(
+        self,
+        kind: str,
+        payload: dict[str, object],
+        parties: Iterable[PartyId] | None = None,
+        seconds: float = limits.PEER_ANSWER_SECONDS_MAX,
+    ) -> dict[PartyId, dict[str, object] | MpcdError]:
+        """Ask other parties, all without `parties`; see `questions.Questions.ask`.
+
+        Their handlers are registered with `node.questions.handle`.
+        """
+        return await self.questions.ask(kind, payload, parties, seconds)
+
     def spawn(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
         """Start a task that lives as long as the daemon."""
         assert self._nursery is not None
@@ -292,6 +308,7 @@ class Node:
         if self.data.data.manifests:
             await nursery.start(self.engine.run)
         await nursery.start(self.sessions.run)
+        await nursery.start(self.questions.run)
         self.mesh.control_handler = self._control
         await nursery.start(self.mesh.run)
         nursery.start_soon(self._signals)
@@ -344,7 +361,8 @@ class Node:
     # ------------------------------------------------------------------------------------------ events
 
     async def _control(self, party: PartyId, _channel: bytes, message: Message) -> None:
-        await self.sessions.receive(party, dict(message))
+        if not self.questions.receive(party, dict(message)):
+            await self.sessions.receive(party, dict(message))
 
     def _network_event(self, event: Event) -> None:
         log_network_event(self.log, event)
@@ -357,6 +375,7 @@ class Node:
             self.mesh.channel_hash(party)
         except PeerGone:
             self.sessions.lost(party)
+            self.questions.lost(party)
 
     def _session_event(self, event: str, **fields: object) -> None:
         self.log.info(event, **fields)
