@@ -28,6 +28,15 @@ ATTACHMENTS_BYTES_MAX: Final = 64 * 2**10
 """What goes with a proposal beside the request: the quote that it accepts."""
 APPROVAL_WAIT_SECONDS_MAX: Final = 90 * 86_400
 """How long a request may wait for people to approve it."""
+APPROVAL_DEADLINE_SECONDS_DEFAULT: Final = 14 * 86_400
+"""How long an owner's approvers may take where the policy does not say."""
+APPROVERS_PER_REQUEST_MAX: Final = 16
+APPROVAL_EXECUTIONS_MAX: Final = 1_000_000
+"""How often one approval may serve."""
+APPROVAL_REASON_CHARACTERS_MAX: Final = 300
+APPROVAL_FORM_BYTES_MAX: Final = 64 * 2**10
+PASSPHRASE_CHARACTERS_MIN: Final = 12
+PASSPHRASE_BYTES_MAX: Final = 1024
 REQUEST_LIFETIME_SECONDS_MAX: Final = 900.0
 CLOCK_SKEW_SECONDS_MAX: Final = 60.0
 
@@ -113,10 +122,35 @@ POLICY_COLUMNS_MAX: Final = 2_000
 NAME_CHARACTERS_MAX: Final = 128
 """Of an analyst, a table or a column."""
 THRESHOLD_PERSONS_MAX: Final = 1_000_000
+COLUMN_CUTS_MAX: Final = 4_096
+"""Places at which one request may cut one column that is published in steps."""
+PRIVACY_EPSILON_MAX: Final = 20
+"""Of one answer under differential privacy."""
+PRIVACY_DELTA_INVERSE_MIN: Final = 100
+"""Its delta is at most one in so many."""
+PRIVACY_ROWS_PER_PERSON_MAX: Final = 1_000_000
 AMOUNT_MINOR_UNITS_MAX: Final = 10**15
 """Of one amount of money, in the currency's smallest unit; sums of a ledger's lifetime stay within 64 bits."""
 FREE_QUERIES_MAX: Final = 10**9
 """That a price plan may grant, in a month or in all."""
+
+# --------------------------------------------------------------------------------------------- access of analysts
+ACCESS_REQUEST_BYTES_MAX: Final = 32 * 2**10
+"""Canonical bytes of one signed request for access, without its documents."""
+ACCESS_REASON_BYTES_MAX: Final = 4096
+ACCESS_TABLES_MAX: Final = 100
+ACCESS_REQUEST_SECONDS_MAX: Final = 90 * 86_400.0
+"""Age at which a request for access is no longer taken, and one that nobody decided is forgotten."""
+ACCESS_PENDING_MAX: Final = 500
+"""Requests for access that wait at one owner for a decision; beyond that new ones are refused."""
+ACCESS_PENDING_PER_CALLER_MAX: Final = 20
+"""Of those, by way of one local user or one other party."""
+EVIDENCE_FILES_MAX: Final = 8
+EVIDENCE_BYTES_MAX: Final = 2**20
+"""One document of a request for access."""
+EVIDENCE_CHUNK_BYTES_MAX: Final = 48 * 2**10
+EVIDENCE_KEPT_BYTES_MAX: Final = 256 * 2**20
+"""Documents of all requests that wait at one owner."""
 
 # --------------------------------------------------------------------------------------------- store
 LEDGER_CONTENT_BYTES_MAX: Final = 256 * 2**10
