@@ -66,6 +66,12 @@ class DataInvalid(LocalFault):
     code = "mpc.DataInvalid"
 
 
+class KeyInvalid(LocalFault):
+    """A person's key file cannot be used: another passphrase, damaged, or no key at all."""
+
+    code = "mpc.KeyInvalid"
+
+
 class EngineFailed(LocalFault):
     """The local database child failed, was killed at its deadline, or broke a limit; one code for all causes."""
 
@@ -113,10 +119,22 @@ class NotAuthorised(CallerFault):
     code = "mpc.NotAuthorised"
 
 
+class ApprovalInvalid(CallerFault):
+    """A form or a ruling that cannot be used: damaged, expired, wrongly signed, or about something else."""
+
+    code = "mpc.ApprovalInvalid"
+
+
 class NotFound(CallerFault):
     """No such job, table or session (or the caller may not know that it exists)."""
 
     code = "mpc.NotFound"
+
+
+class LicenceInvalid(CallerFault, ValueError):
+    """An offer, acceptance, licence or revocation that is malformed, does not fit, or is not signed by whom it must be."""
+
+    code = "mpc.LicenceInvalid"
 
 
 class PlanInvalid(CallerFault):
@@ -243,6 +261,14 @@ class Cancelled(SessionFault):
     """The analyst or an owner cancelled the session before it was recorded."""
 
     code = "mpc.Cancelled"
+    retryable = False
+
+
+class AwaitingApproval(SessionFault):
+    """No owner refuses, but people must approve the request first; it waits and starts by itself."""
+
+    code = "mpc.AwaitingApproval"
+    who_must_act = "owner"
     retryable = False
 
 

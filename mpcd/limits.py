@@ -133,6 +133,15 @@ AMOUNT_MINOR_UNITS_MAX: Final = 10**15
 """Of one amount of money, in the currency's smallest unit; sums of a ledger's lifetime stay within 64 bits."""
 FREE_QUERIES_MAX: Final = 10**9
 """That a price plan may grant, in a month or in all."""
+LICENCE_BYTES_MAX: Final = 128 * 2**10
+"""One offer, agreement or licence file, signatures included."""
+LICENCE_DAYS_MAX: Final = 36_525
+"""Term of a licence, window of a quota, time that a duty has: a hundred years."""
+OFFER_ANALYSTS_MAX: Final = 1_000
+"""Keys to whom one offer may be addressed."""
+REVOCATION_REASON_CHARACTERS_MAX: Final = 400
+LOOKUP_SECONDS_MAX: Final = 120
+"""Age of an analyst's signed question for offers and licences."""
 
 # --------------------------------------------------------------------------------------------- access of analysts
 ACCESS_REQUEST_BYTES_MAX: Final = 32 * 2**10
