@@ -7,7 +7,7 @@ go on without one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from mpcd.api.types import Caller, EventBatch, JobResult, Map, NodeInfo
@@ -48,7 +48,9 @@ class Backend(Protocol):
         """
         ...
 
-    async def submit(self, caller: Caller, signed_request: bytes, idempotency_key: str) -> str:
+    async def submit(
+        self, caller: Caller, signed_request: bytes, idempotency_key: str, attachments: Mapping[str, bytes]
+    ) -> str:
         """Start a job and answer at once with its name; the same key from the same caller names the same job."""
         ...
 

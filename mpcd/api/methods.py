@@ -75,7 +75,8 @@ async def _explain(backend: Backend, caller: Caller, params: Map) -> Map:
 
 
 async def _submit(backend: Backend, caller: Caller, params: Map) -> Map:
-    job = await backend.submit(caller, _bytes(params, "request"), _text(params, "idempotency_key"))
+    attachments = {"quote": _bytes(params, "quote")} if "quote" in params else {}
+    job = await backend.submit(caller, _bytes(params, "request"), _text(params, "idempotency_key"), attachments)
     return {"job": job}
 
 
@@ -132,6 +133,7 @@ async def _drain(backend: Backend, _caller: Caller, _params: Map) -> Map:
 
 _JOB: Final = Parameter("job", "text", _JOB_CHARACTERS_MAX)
 _SIGNED: Final = Parameter("request", "bytes", limits.API_REQUEST_BYTES_MAX)
+_QUOTE: Final = Parameter("quote", "bytes", limits.ATTACHMENTS_BYTES_MAX - 1024, required=False)
 _TABLE: Final = Parameter("table", "text", NAME_CHARACTERS_MAX)
 _FROM_SEQ: Final = Parameter("from_seq", "integer", 2**53, required=False)
 
@@ -153,7 +155,11 @@ METHODS: Final[dict[str, Entry]] = {
     ),
     Method.DESCRIBE: Entry("client", (Parameter("analyst", "text", NAME_CHARACTERS_MAX, required=False),), _describe),
     Method.EXPLAIN: Entry("client", (_SIGNED,), _explain),
-    Method.SUBMIT: Entry("client", (_SIGNED, Parameter("idempotency_key", "text", _KEY_CHARACTERS_MAX)), _submit),
+    Method.SUBMIT: Entry(
+        "client",
+        (_SIGNED, Parameter("idempotency_key", "text", _KEY_CHARACTERS_MAX), _QUOTE),
+        _submit,
+    ),
     Method.WATCH: Entry("client", (_JOB, _FROM_SEQ), None),
     Method.CANCEL: Entry("client", (_JOB,), _cancel),
     Method.RESULT: Entry("client", (_JOB,), _result),

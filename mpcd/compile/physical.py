@@ -9,7 +9,7 @@ covers, so the shape by which the client reads the shares is signed too.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Literal
 
@@ -19,7 +19,7 @@ from mpcd.governance.disclosure import DisclosureRules
 from mpcd.ids import PartyId, PlanHash
 from mpcd.plan.ir import LogicalPlan
 
-PLAN_VERSION: Final = 1
+PLAN_VERSION: Final = 2
 HASH_DOMAIN: Final = "plan"
 Security = Literal["malicious", "semi-honest"]
 
@@ -37,6 +37,8 @@ class PhysicalPlan:
     """Data version by owner and table."""
     security: Security = "malicious"
     """Semi-honest only if every owner's policy allows it."""
+    terms: Mapping[str, canonical.Value] = field(default_factory=dict)
+    """What is agreed besides: time, prices, history, noise; see `session.terms`."""
 
     def to_value(self) -> dict[str, object]:
         """The canonical map whose digest is the plan hash."""
@@ -48,6 +50,7 @@ class PhysicalPlan:
             "compute": [int(party) for party in self.compute],
             "data_versions": [[int(party), dict(self.data_versions[party])] for party in self.owners],
             "security": self.security,
+            "terms": dict(self.terms),
         }
 
     @cached_property

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol, cast
 
 import trio
 
 from mpcd.compile.physical import PhysicalPlan
 from mpcd.compile.program import Program
 from mpcd.errors import MpcdError, PeerGone, Refusal
+from mpcd.governance.decision import Decision
+from mpcd.governance.receipt import Receipt
 from mpcd.identity.request import SignedRequest
 from mpcd.ids import PartyId, Role, SessionId
 from mpcd.session.agreement import Answer
 from mpcd.session.lifecycle import Event
+
+NOTHING: Final = Decision()
+"""What a party decides that gives no data: no objection, nothing booked."""
 
 
 class Observer(Protocol):
@@ -46,11 +51,18 @@ class Attempt:
         self.id = attempt_id
         self.proposer: PartyId | None = None
         self.dry_run = False
+        self.at = 0
+        """The session's time, milliseconds since 1970, as it was proposed."""
+        self.attachments: Mapping[str, bytes] = {}
+        """What the request names by digest, such as the quote that it accepts."""
+        self.request: SignedRequest | None = None
         self.answers: dict[PartyId, Answer] = {}
         self.secrets: dict[PartyId, bytes] = {}
         """What each other party drew for its pair with us."""
         self.said_recorded: dict[PartyId, bytes] = {}
         """Who has said that its second commit is durable, and of which session; we are among them once ours is."""
+        self.receipt_signatures: dict[PartyId, tuple[bytes, bytes]] = {}
+        """Who has signed the receipt of which session."""
         self.releases: dict[PartyId, bytes] = {}
         self.failure: MpcdError | None = None
         self.failure_event = Event.DEADLINE_PASSED
@@ -85,6 +97,10 @@ class Attempt:
     def recorded(self, session: SessionId) -> set[PartyId]:
         """Who has recorded exactly this session."""
         return {party for party, named in self.said_recorded.items() if named == session}
+
+    def signed(self, session: SessionId) -> set[PartyId]:
+        """Who has sent a signature of the receipt of exactly this session."""
+        return {party for party, (named, _) in self.receipt_signatures.items() if named == session}
 
     def notify(self) -> None:
         """Something arrived; wake the waiter."""
@@ -140,6 +156,7 @@ class Explanation:
     refusals: tuple[Refusal, ...]
     rules_of: Mapping[str, PartyId]
     """Per disclosure number, the party whose rule is the strictest."""
+    answers: tuple[Answer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +182,8 @@ class Run:
     """Owners, compute parties and the proposer: whose acknowledgement a release needs."""
     rules_of: Mapping[str, PartyId]
     started: float
+    decision: Decision = NOTHING
+    """What this party booked for it; empty for one that gives no data."""
     spent: dict[Role, tuple[int, int]] = field(default_factory=dict)
     """Rounds and bytes sent, by own role."""
 
@@ -174,6 +193,25 @@ class Run:
         places = {Role("input", index): owner for index, owner in enumerate(self.plan.owners)}
         places.update({Role("compute", index): party for index, party in enumerate(self.plan.compute)})
         return places
+
+    def receipt(self, roster_hash: bytes) -> Receipt:
+        """What every participant signs for this session."""
+        request, plan = self.request.request, self.plan
+        return Receipt(
+            session=self.session,
+            consortium=request.consortium,
+            roster_hash=roster_hash,
+            request_digest=self.request.digest(),
+            question_digest=request.question_digest(),
+            quote_digest=request.quote_digest,
+            analyst=request.analyst.raw,
+            purpose=request.purpose,
+            plan_hash=plan.hash,
+            at=cast("int", plan.terms["at"]),
+            parties=tuple(sorted(self.participants)),
+            data_versions={int(party): dict(plan.data_versions[party]) for party in plan.owners},
+            lines=cast("list[list[int | bytes]]", plan.terms["lines"]),
+        )
 
     def facts(self, now: float) -> dict[str, object]:
         """What the analyst is told beside the result; not signed."""

@@ -111,19 +111,24 @@ class NodeBackend:
             "refusals": [_refusal_map(refusal) for refusal in explanation.refusals],
         }
 
-    async def submit(self, caller: Caller, signed_request: bytes, idempotency_key: str) -> str:
+    async def submit(
+        self, caller: Caller, signed_request: bytes, idempotency_key: str, attachments: Mapping[str, bytes]
+    ) -> str:
         """See `Backend`."""
         request = SignedRequest.from_bytes(signed_request)
         job, new = self._jobs.open(caller, request.digest(), idempotency_key)
         if new:
-            self._node.spawn(self._conduct, request, job)
+            self._node.spawn(self._conduct, request, job, attachments)
         return job.name
 
-    async def _conduct(self, request: SignedRequest, job: Job) -> None:
+    async def _conduct(self, request: SignedRequest, job: Job, attachments: Mapping[str, bytes]) -> None:
         async with trio.open_nursery() as nursery:
             try:
                 outcome = await self._node.sessions.submit(
-                    request, job, lambda attempt: nursery.start_soon(self._watch_cancel, job, attempt)
+                    request,
+                    job,
+                    lambda attempt: nursery.start_soon(self._watch_cancel, job, attempt),
+                    attachments,
                 )
                 job.finish(self._job_result(outcome))
             except MpcdError as error:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol, cast
 
 import trio
@@ -27,10 +28,11 @@ import trio
 from mpcd import canonical, limits
 from mpcd.compile.physical import PhysicalPlan
 from mpcd.compile.program import Program
-from mpcd.daemon.attempt import Attempt, Explanation, Observer, Outcome, Run
+from mpcd.daemon.attempt import NOTHING, Attempt, Explanation, Observer, Outcome, Run
 from mpcd.errors import (
     Bug,
     CheatDetected,
+    ClockSkew,
     DeadlineExceeded,
     MpcdError,
     PeerGone,
@@ -41,9 +43,12 @@ from mpcd.errors import (
     ResultWithheld,
     SessionFault,
 )
+from mpcd.governance.decision import Decision
 from mpcd.governance.disclosure import DisclosureRules, strictest
 from mpcd.governance.policy import Security, strongest
-from mpcd.identity import SigningKey
+from mpcd.governance.receipt import DOMAIN as RECEIPT_DOMAIN
+from mpcd.governance.receipt import SignedReceipt
+from mpcd.identity import SigningKey, VerifyKey
 from mpcd.identity.release import ReleaseEnvelope
 from mpcd.identity.request import SignedRequest
 from mpcd.ids import PartyId, Role, RosterHash
@@ -51,7 +56,7 @@ from mpcd.plan.ir import LogicalPlan
 from mpcd.protocols.context import Transport, compute_context, input_context
 from mpcd.protocols.prss import Prss
 from mpcd.roster import Roster
-from mpcd.session import agreement, messages
+from mpcd.session import agreement, messages, terms
 from mpcd.session.agreement import Answer
 from mpcd.session.keys import CONFIRM_COST, PrssKeys
 from mpcd.session.lifecycle import TERMINAL, Effect, Event, State, advance
@@ -69,8 +74,10 @@ NOT_HERE: Final = frozenset({Effect.ASK_APPROVERS, Effect.ANSWER_AGAIN, Effect.A
 class Owner(Protocol):
     """This party's own policy, as it stands now."""
 
-    def refusals(self, request: SignedRequest, plan: LogicalPlan) -> tuple[Refusal, ...]:
-        """Every reason why this owner does not allow the request; empty where it does."""
+    async def decide(
+        self, request: SignedRequest, plan: LogicalPlan, versions: Mapping[str, str], attempt: Attempt
+    ) -> Decision:
+        """What this owner says to the request: every reason against it, what it waits for, takes and asks for it."""
         ...
 
     def security(self) -> Security:
@@ -155,12 +162,14 @@ class Conductor:
         self._state: State = State.PROPOSED
         self._error: MpcdError | None = None
         self._refusals: tuple[Refusal, ...] = ()
+        self._decision = NOTHING
         self._authentic = False
         self._drawn = {party: self._settings.entropy(agreement.NONCE_BYTES) for party in shell.others}
         self._run: Run | None = None
         self._links: Links | None = None
         self._keys: PrssKeys | None = None
         self._payload: bytes | None = None
+        self._receipt: SignedReceipt | None = None
         self._sealed = b""
         self._outcome: Outcome | None = None
         self._perform: dict[Effect, Callable[[], Awaitable[Event | None]]] = {
@@ -169,6 +178,7 @@ class Conductor:
             Effect.OPEN_LINKS: self._open_links,
             Effect.MAKE_KEYS: self._make_keys,
             Effect.START_ROLES: self._start_roles,
+            Effect.SIGN_RECEIPT: self._sign_receipt,
             Effect.SEAL: self._seal,
             Effect.COMMIT_RECORDED: self._commit_recorded,
             Effect.STOP_ROLES: self._stop_roles,
@@ -314,6 +324,7 @@ class Conductor:
                 session=agreement.session_id(answers, explanation.plan.hash),
                 participants=participants,
                 rules_of=explanation.rules_of,
+                decision=self._decision,
                 started=self._settings.utc_seconds(),
             )
             self._shell.known(self._run, attempt)
@@ -335,23 +346,28 @@ class Conductor:
         try:
             now, roster = settings.utc_seconds(), settings.roster
             request.verify(now, settings.roster_hash, roster.consortium, roster_version=roster.version)
-            if (request.request.kind == "explain") != self._attempt.dry_run:
+            _check_time(self._attempt.at, now, self._proposer)
+            if (request.request.kind != "sql") != self._attempt.dry_run:
                 raise RequestInvalid("the analyst signed another kind of request than the one that is proposed")
             self._authentic = True
             plan = await self._shell.planner.plan(request.request.text, request.request.as_of)
             tables = tuple(source.table for source in plan.sources)
-            versions = self._shell.engine.data_versions(tables) if self._me in plan.owners else {}
+            versions: dict[str, str] = {}
+            if self._me in plan.owners:
+                versions = self._shell.engine.data_versions(tables)
+                self._decision = await self._shell.owner.decide(request, plan, versions, self._attempt)
         except MpcdError as error:
             code, text = agreement.failure_of(error)
             failed = Answer(verdict="fail", failure_code=code, failure_message=text, **common)  # type: ignore[arg-type]
             return failed, None
-        refusals = self._shell.owner.refusals(request, plan) if self._me in plan.owners else ()
+        refusals = self._decision.refusals
         answer = Answer(
             verdict="refuse" if refusals else "agree",
             refusals=refusals,
             plan_sections=agreement.sections(cast("Mapping[str, object]", plan.to_value())),
             rules={**self._shell.owner.rules().to_value(), _SECURITY: self._shell.owner.security()},
             data_versions=versions,
+            terms=self._decision.terms,
             **common,  # type: ignore[arg-type]
         )
         return answer, plan
@@ -385,16 +401,17 @@ class Conductor:
                 compute=self._compute_parties(),
                 data_versions={answer.party: dict(answer.data_versions or {}) for answer in owners},
                 security=security,
+                terms=terms.agreed(answers, plan.owners, at=self._attempt.at, privacy=self._request.request.privacy),
             )
             Program(physical)  # refuses what it cannot do, at every party alike
-        except ValueError as error:
-            fault = SessionFault("a party's disclosure rules make no sense; compare versions")
+        except (ValueError, TypeError) as error:
+            fault = SessionFault("a party's disclosure rules or terms make no sense; compare versions")
             raise Concluded(Event.SOME_FAIL, fault) from error
         except MpcdError as error:
             # Asked what it would say, each party that refuses says so, even where nothing could be run either.
             verdict = Refused(refusals) if self._attempt.dry_run and refusals else error
             raise Concluded(Event.SOME_REFUSE if isinstance(verdict, Refused) else Event.SOME_FAIL, verdict) from error
-        return Explanation(physical, refusals, whose)
+        return Explanation(physical, refusals, whose, tuple(answers))
 
     @property
     def _proposer(self) -> PartyId:
@@ -422,7 +439,9 @@ class Conductor:
     async def _commit_agreed(self) -> Event:
         try:
             run = self._agreed
-            await self._shell.journal.agreed(self._request, run.session, run.plan, run.participants)
+            await self._shell.journal.agreed(
+                self._request, run.session, run.plan, run.participants, run.decision.debits
+            )
         except MpcdError as error:
             self._error = error
             return Event.AGREEMENT_NOT_COMMITTED
@@ -462,8 +481,8 @@ class Conductor:
 
     # ------------------------------------------------------------------------------------------ effects: running
 
-    async def _start_roles(self) -> Event:
-        """Play our roles to the end; an owner that does not compute waits for those who do to have recorded."""
+    async def _start_roles(self) -> None:
+        """Play our roles to the end."""
         plan = self._agreed.plan
         self._attempt.doing = "computing"
         async with trio.open_nursery() as nursery:
@@ -472,11 +491,32 @@ class Conductor:
                     nursery.start_soon(self._give, Role("input", index))
             if self._keys is not None:
                 self._payload = await self._compute(self._keys)
+
+    async def _sign_receipt(self) -> Event:
+        """Sign the receipt and wait for everybody's signature of it; who does not compute signs after those who do.
+
+        Raises:
+            PeerMalformed: a party signed another receipt than the one that follows from the plan.
+        """
+        attempt, run, settings = self._attempt, self._agreed, self._settings
+        signed = partial(attempt.signed, run.session)
         if self._payload is None:
-            attempt, session = self._attempt, self._agreed.session
-            await attempt.wait(
-                frozenset(plan.compute), lambda: attempt.recorded(session), "waiting for the compute parties to record"
-            )
+            await attempt.wait(frozenset(run.plan.compute), signed, "waiting for the compute parties' receipts")
+        receipt = run.receipt(settings.roster_hash).to_bytes()
+        signature = settings.signing_key.sign(RECEIPT_DOMAIN, receipt)
+        attempt.receipt_signatures[self._me] = run.session, signature
+        message: Message = {
+            "type": messages.RECEIPT,
+            "attempt": attempt.id,
+            "session": run.session,
+            "signature": signature,
+        }
+        await self._shell.tell(sorted(run.participants - {self._me}), message)
+        await attempt.wait(run.participants, signed, "waiting for all signatures of the receipt")
+        signatures = {party: attempt.receipt_signatures[party][1] for party in sorted(run.participants)}
+        self._receipt = SignedReceipt(receipt, signatures)
+        for party in sorted(run.participants):
+            self._receipt.check(party, VerifyKey.from_text(settings.roster.party(party).signing_key))
         return Event.PRODUCT_VERIFIED
 
     async def _give(self, role: Role) -> None:
@@ -536,7 +576,9 @@ class Conductor:
         run = self._agreed
         try:
             with trio.CancelScope(shield=True):
-                await self._shell.journal.recorded(self._request, run.session, run.plan, self._sealed or None)
+                assert self._receipt is not None
+                receipt = self._receipt.to_bytes()
+                await self._shell.journal.recorded(self._request, run.session, run.plan, self._sealed or None, receipt)
         except MpcdError as error:
             self._error = error
             return Event.RECORD_NOT_COMMITTED
@@ -621,6 +663,15 @@ class Conductor:
             releases = tuple(attempt.releases[party] for party in run.plan.compute if party in attempt.releases)
             if len(releases) == len(run.plan.compute) or attempt.proposer != self._me:
                 self._outcome = Outcome(run.session, run.plan, releases, run.facts(self._settings.utc_seconds()))
+
+
+def _check_time(at: int, now: float, proposer: PartyId) -> None:
+    """Raise unless the proposed time of the session is about what our clock says."""
+    if abs(at / 1000 - now) > limits.CLOCK_SKEW_SECONDS_MAX:
+        raise ClockSkew(
+            f"the clock of party {proposer}, which proposed the session, differs from ours by "
+            f"{abs(at / 1000 - now):.0f} s (at most {limits.CLOCK_SKEW_SECONDS_MAX:.0f} s); synchronise them"
+        )
 
 
 def _recorded(attempt: Attempt, run: Run, *, ask: bool) -> Message:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
@@ -14,6 +14,7 @@ from mpcd import canonical, limits
 from mpcd.compile.physical import PhysicalPlan
 from mpcd.errors import LedgerInvalid, NotFound, Refusal, RequestInvalid, StoreFailed, closed_codes
 from mpcd.governance import entries
+from mpcd.governance.entries import Debit
 from mpcd.identity.request import SignedRequest
 from mpcd.ids import DataVersion, PartyId, SessionId
 from mpcd.store.ledger import Append
@@ -26,6 +27,9 @@ _WORD: Final = 200
 _SENTENCE: Final = 400
 _CODES: Final = frozenset(closed_codes())
 """A reason whose rule is one of these is an error, not a policy's refusal."""
+
+
+Hook = Callable[[SignedRequest, SessionId, PhysicalPlan, sqlite3.Connection], None]
 
 
 class StoreJournal:
@@ -47,6 +51,10 @@ class StoreJournal:
         self._limiter = trio.CapacityLimiter(1)
         self._apart = trio.CapacityLimiter(1)
         self._told = False
+        self.on_agreed: list[Hook] = []
+        """What domains do in the transaction that agrees a session."""
+        self.on_recorded: list[Hook] = []
+        """What domains do in the transaction that records it."""
 
     async def run(self, work: Callable[[], T]) -> T:
         """Do `work` on the store in its thread; never abandoned half-way.
@@ -100,7 +108,12 @@ class StoreJournal:
             await self.run(partial(self._store.commit_refused, entry, now=self._utc_seconds()))
 
     async def agreed(
-        self, request: SignedRequest, session: SessionId, plan: PhysicalPlan, participants: frozenset[PartyId]
+        self,
+        request: SignedRequest,
+        session: SessionId,
+        plan: PhysicalPlan,
+        participants: frozenset[PartyId],
+        debits: Sequence[Debit] = (),
     ) -> None:
         """See `session.ports.Journal`."""
         versions = {table: DataVersion(version) for table, version in plan.data_versions.get(self._me, {}).items()}
@@ -112,6 +125,7 @@ class StoreJournal:
             policy_digest=self._policy_digest(),
             rules=plan.rules,
             data_versions=versions,
+            debits=debits,
         )
         await self.run(
             partial(
@@ -122,17 +136,31 @@ class StoreJournal:
                 burn=_nonce(request),
                 request_digest=request.digest(),
                 plan_hash=plan.hash,
+                debits=debits,
+                also=[partial(hook, request, session, plan) for hook in self.on_agreed],
             )
         )
 
     async def recorded(
-        self, request: SignedRequest, session: SessionId, plan: PhysicalPlan, sealed: bytes | None
+        self, request: SignedRequest, session: SessionId, plan: PhysicalPlan, sealed: bytes | None, receipt: bytes
     ) -> None:
         """See `session.ports.Journal`."""
         digest = None if sealed is None else canonical.digest_bytes("sealed", sealed)
         opened = [output.name for output in plan.logical.shape.outputs]
         entry = entries.recorded(request.digest(), plan.hash, released_digest=digest, opened=opened)
-        await self.run(partial(self._store.commit_recorded, session, entry, sealed, now=self._utc_seconds()))
+        at = plan.terms["at"]
+        assert isinstance(at, int)
+        await self.run(
+            partial(
+                self._store.commit_recorded,
+                session,
+                entry,
+                sealed,
+                now=self._utc_seconds(),
+                receipt=(at, receipt),
+                also=[partial(hook, request, session, plan) for hook in self.on_recorded],
+            )
+        )
 
     async def released(self, session: SessionId, parties: frozenset[PartyId]) -> None:
         """See `session.ports.Journal`."""

@@ -24,26 +24,22 @@ import trio
 from mpcd import __version__, limits
 from mpcd.api import sockets
 from mpcd.api.server import ApiServer, SocketKind
-from mpcd.canonical import digest_bytes
 from mpcd.compile.program import LocalCells
 from mpcd.daemon import policynews, rosterfile
 from mpcd.daemon.backend import NodeBackend
-from mpcd.daemon.check import check_names, read_policy
 from mpcd.daemon.config import Config
 from mpcd.daemon.journal import StoreJournal
 from mpcd.daemon.ledgercheck import LedgerCheck
 from mpcd.daemon.logs import log_network_event
 from mpcd.daemon.notify import Notifier
+from mpcd.daemon.owner import LivePolicy
 from mpcd.daemon.policynews import SECURITY
 from mpcd.daemon.questions import Questions
 from mpcd.daemon.sessions import Sessions, Settings
-from mpcd.errors import ConfigurationInvalid, DataInvalid, EngineFailed, MpcdError, PeerGone, Refusal
+from mpcd.errors import ConfigurationInvalid, DataInvalid, EngineFailed, MpcdError, PeerGone
 from mpcd.governance import entries
-from mpcd.governance.disclosure import DisclosureRules
-from mpcd.governance.policy import PlanFacts, Policy, Security, decide
 from mpcd.identity import ChannelKey, SigningKey
 from mpcd.identity.keys import ChannelPublicKey
-from mpcd.identity.request import SignedRequest
 from mpcd.ids import PartyId, Role, SessionId
 from mpcd.net import LocalIdentity, Mesh, PeerConfig
 from mpcd.net.events import Event
@@ -57,52 +53,6 @@ from mpcd.sources.planner import Planner
 from mpcd.sources.snapshot import DataSet
 from mpcd.store.store import Store
 from mpcd.wire.control import Message
-
-
-class LivePolicy:
-    """This owner's policy as it stands now; implements `sessions.Owner`."""
-
-    def __init__(self, path: Path, me: PartyId, roster: Roster) -> None:
-        self._path = path
-        self._me = me
-        self._roster = roster
-        self.policy, self._digest = self._read()
-
-    def _read(self) -> tuple[Policy, bytes]:
-        """What the file says now, if it says it about our roster, and the digest of the bytes that were read."""
-        policy, written = read_policy(self._path)
-        check_names(policy, self._roster)
-        return policy, digest_bytes("policy", written)
-
-    def digest(self) -> bytes:
-        """Digest of the file in force, comments included."""
-        return self._digest
-
-    def reload(self) -> bool:
-        """Read the file again; True if it changed.  A wrong file raises and leaves the old policy in force."""
-        policy, digest = self._read()
-        changed = digest != self._digest
-        self.policy, self._digest = policy, digest
-        return changed
-
-    def refusals(self, request: SignedRequest, plan: LogicalPlan) -> tuple[Refusal, ...]:
-        """See `sessions.Owner`."""
-        facts = PlanFacts(
-            analyst=request.request.analyst,
-            tables=tuple(sorted({source.table for source in plan.sources})),
-            uses=plan.uses,
-            purpose=request.request.purpose,
-            security=SECURITY,
-        )
-        return decide(self.policy, facts, self._me)
-
-    def rules(self) -> DisclosureRules:
-        """See `sessions.Owner`."""
-        return self.policy.disclosure
-
-    def security(self) -> Security:
-        """See `sessions.Owner`."""
-        return self.policy.security
 
 
 class RosterPlanner:

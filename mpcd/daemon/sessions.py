@@ -15,7 +15,8 @@ from its store.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Final, cast
 
 import trio
@@ -30,6 +31,7 @@ from mpcd.errors import (
     MpcdError,
     PeerFault,
     PeerGone,
+    PeerMalformed,
     Refused,
     RequestInvalid,
     ResultWithheld,
@@ -45,6 +47,7 @@ from mpcd.session.ports import EnginePort, Journal, Network, PlannerPort
 
 __all__ = ["Attempt", "Explanation", "Outcome", "Sessions", "Settings"]
 
+NO_ATTACHMENTS: Final[Mapping[str, bytes]] = MappingProxyType({})
 EARLY_ATTEMPTS_MAX: Final = 64
 """Attempts, per party that spoke of them first, that we keep: not proposed to us yet, running, or over."""
 
@@ -105,35 +108,43 @@ class Sessions:
 
     # ------------------------------------------------------------------------------------------ from our own analysts
 
-    async def submit(self, request: SignedRequest, observer: Observer, register: Callable[[Attempt], None]) -> Outcome:
+    async def submit(
+        self,
+        request: SignedRequest,
+        observer: Observer,
+        register: Callable[[Attempt], None],
+        attachments: Mapping[str, bytes] = NO_ATTACHMENTS,
+    ) -> Outcome:
         """Propose and conduct a session to its end.
 
         Args:
             request: signed by its analyst; checked here like everywhere.
             observer: told what happens.
             register: given the attempt at once, for `cancel`.
+            attachments: what the request names by digest, such as the quote that it accepts.
 
         Raises:
             Refused, RequestInvalid, PlanInvalid, ...: why nothing ran, or why nothing was released.
         """
-        attempt = self._propose(request, dry_run=False)
+        attempt = self._propose(request, attachments, dry_run=False)
         register(attempt)
         outcome = await self._guard(attempt, request, observer)
         assert isinstance(outcome, Outcome)
         return outcome
 
-    async def explain(self, request: SignedRequest) -> Explanation:
+    async def explain(self, request: SignedRequest, attachments: Mapping[str, bytes] = NO_ATTACHMENTS) -> Explanation:
         """Ask all parties what they would say, and run nothing."""
-        attempt = self._propose(request, dry_run=True)
+        attempt = self._propose(request, attachments, dry_run=True)
         outcome = await self._guard(attempt, request, Nobody())
         assert isinstance(outcome, Explanation)
         return outcome
 
-    def _propose(self, request: SignedRequest, *, dry_run: bool) -> Attempt:
+    def _propose(self, request: SignedRequest, attachments: Mapping[str, bytes], *, dry_run: bool) -> Attempt:
         self._admit()
         self._check_new(request, dry_run=dry_run)
         attempt = Attempt(self._settings.entropy(agreement.ATTEMPT_BYTES))
         attempt.proposer, attempt.dry_run = self._me, dry_run
+        attempt.at, attempt.attachments = int(self._settings.utc_seconds() * 1000), dict(attachments)
         self._attempts[attempt.id] = attempt
         self._keep(self._me, attempt.id)
         message: Message = {
@@ -141,6 +152,8 @@ class Sessions:
             "attempt": attempt.id,
             "request": request.to_bytes(),
             "dry_run": dry_run,
+            "at": attempt.at,
+            "attachments": dict(attempt.attachments),
         }
         for party in self._shell.others:
             self._spawn(self._tell_proposal, attempt, party, message)
@@ -154,6 +167,17 @@ class Sessions:
         """The analyst or an owner wants the session ended; without effect once all have acknowledged."""
         reason = Cancelled("the session was cancelled before it was released; nothing was opened")
         attempt.fail(reason, Event.CANCELLED)
+
+    def revoke(self, concerns: Callable[[SignedRequest], bool], why: str) -> int:
+        """End every running session whose request `concerns` says is meant, unless it is released already.
+
+        Returns:
+            How many were told to end; one that is recorded ends withheld.
+        """
+        meant = [one for one in self._running.values() if one.request is not None and concerns(one.request)]
+        for attempt in meant:
+            attempt.fail(Cancelled(f"an owner ended the session: {why}"), Event.REVOKED)
+        return len(meant)
 
     def _admit(self) -> None:
         if self.draining:
@@ -180,19 +204,26 @@ class Sessions:
             return
         if kind == messages.PROPOSE:
             self._receive_proposal(party, attempt, message)
-        elif kind in {messages.ANSWER, messages.RELEASE} and attempt.over:
-            return
-        elif kind == messages.ANSWER:
-            answer = Answer.from_value(party, message["answer"])
-            attempt.answers.setdefault(party, answer)
-            attempt.secrets.setdefault(party, cast("bytes", message["secret"]))
-        elif kind == messages.ABORT:
-            attempt.abort(party, _reported(party, message))
-        elif kind == messages.RECORDED:
-            self._receive_recorded(party, attempt, message)
-        elif kind == messages.RELEASE and attempt.proposer == self._me and party in self._computing:
-            attempt.releases.setdefault(party, cast("bytes", message["envelope"]))
+        elif kind not in {messages.ANSWER, messages.RELEASE} or not attempt.over:
+            self._take(party, attempt, message)
         attempt.notify()
+
+    def _take(self, party: PartyId, attempt: Attempt, message: Message) -> None:
+        """Put what `party` says into its place; what was said first counts."""
+        match message["type"]:
+            case messages.ANSWER:
+                answer = Answer.from_value(party, message["answer"])
+                attempt.answers.setdefault(party, answer)
+                attempt.secrets.setdefault(party, cast("bytes", message["secret"]))
+            case messages.ABORT:
+                attempt.abort(party, _reported(party, message))
+            case messages.RECEIPT:
+                signature = cast("bytes", message["session"]), cast("bytes", message["signature"])
+                attempt.receipt_signatures.setdefault(party, signature)
+            case messages.RECORDED:
+                self._receive_recorded(party, attempt, message)
+            case messages.RELEASE if attempt.proposer == self._me and party in self._computing:
+                attempt.releases.setdefault(party, cast("bytes", message["envelope"]))
 
     def _attempt_of(self, party: PartyId, message: Message) -> Attempt | None:
         """By session where the message names one that runs here, else by attempt; a new one is held."""
@@ -229,6 +260,7 @@ class Sessions:
             self._log("proposal_repeated", party=int(party))
             return
         attempt.proposer, attempt.dry_run = party, bool(message["dry_run"])
+        attempt.at, attempt.attachments = cast("int", message["at"]), _attachments(party, message["attachments"])
         self._spawn(self._serve, attempt, cast("bytes", message["request"]))
 
     def _receive_recorded(self, party: PartyId, attempt: Attempt, message: Message) -> None:
@@ -283,6 +315,7 @@ class Sessions:
     async def _guard(self, attempt: Attempt, request: SignedRequest, observer: Observer) -> Explanation | Outcome:
         """Conduct under the one deadline."""
         digests = set() if attempt.dry_run else {request.digest()}
+        attempt.request = request
         self._running[attempt.id] = attempt
         self._digests |= digests
         attempt.scope.deadline = trio.current_time() + self._settings.session_seconds_max
@@ -353,6 +386,14 @@ class Sessions:
             await self._shell.tell(participants - {self._me}, message)
         await self._journal.released(session, participants)
         self._log("session_settled", session=session.hex(), reason="after a restart")
+
+
+def _attachments(party: PartyId, value: object) -> dict[str, bytes]:
+    """What a proposal carries beside the request; its size was checked with the message's."""
+    named = value if isinstance(value, dict) else {0: 0}
+    if not all(isinstance(name, str) and isinstance(data, bytes) for name, data in named.items()):
+        raise PeerMalformed(party, f"party {party} attached to a proposal what is no named document")
+    return cast("dict[str, bytes]", named)
 
 
 def _reported(party: PartyId, message: Message) -> MpcdError:

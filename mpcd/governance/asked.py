@@ -123,7 +123,7 @@ class Decision:
     debits: tuple[Debit, ...] = ()
     line: object | None = None
     """This owner's `quote.Line`, if there is a price."""
-    terms: Mapping[str, Value] = _NOTHING
+    terms: Mapping[str, Value] = field(default_factory=lambda: _NOTHING)
 
     @property
     def verdict(self) -> Verdict:

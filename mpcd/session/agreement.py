@@ -24,7 +24,7 @@ import hashlib
 import hmac
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, cast
 
 from cryptography.hazmat.primitives import hashes
@@ -43,7 +43,7 @@ from mpcd.errors import (
     closed_codes,
 )
 from mpcd.ids import PartyId, RequestDigest, RosterHash, SessionId
-from mpcd.limits import CLOCK_SKEW_SECONDS_MAX, REFUSALS_PER_ANSWER_MAX
+from mpcd.limits import ANSWER_TERMS_BYTES_MAX, CLOCK_SKEW_SECONDS_MAX, REFUSALS_PER_ANSWER_MAX
 
 NONCE_BYTES: Final = 32
 ATTEMPT_BYTES: Final = 16
@@ -80,7 +80,8 @@ class Answer:
     """The author's disclosure rules (canonical value)."""
     data_versions: Mapping[str, str] | None = None
     """Data version by table; empty for a party that gives no data."""
-    load: int = 0
+    terms: Mapping[str, canonical.Value] = field(default_factory=dict)
+    """The author's price, history and the like; see `session.terms`."""
 
     def to_value(self) -> dict[str, object]:
         """The canonical map that is sent and hashed."""
@@ -99,6 +100,7 @@ class Answer:
             "plan_sections": dict(self.plan_sections or {}),
             "rules": dict(self.rules or {}),
             "data_versions": dict(self.data_versions or {}),
+            "terms": dict(self.terms),
         }
 
     @classmethod
@@ -157,6 +159,8 @@ def _parse_answer(party: PartyId, value: object) -> Answer:
     _require(holds=isinstance(sections, dict) and len(sections) <= 64)
     rules = fields["rules"]
     _require(holds=isinstance(rules, dict))
+    terms = fields["terms"]
+    _require(holds=isinstance(terms, dict) and len(canonical.encode(terms)) <= ANSWER_TERMS_BYTES_MAX)
     refusals = _parse_refusals(party, fields["refusals"])
     _require(holds=isinstance(fields["proposer"], int) and isinstance(fields["dry_run"], bool))
     _require(holds=(verdict == "refuse") == bool(refusals))
@@ -179,6 +183,7 @@ def _parse_answer(party: PartyId, value: object) -> Answer:
         },
         rules=cast("dict[str, object]", rules),
         data_versions=_strings(fields["data_versions"]),
+        terms=cast("dict[str, canonical.Value]", terms),
     )
 
 

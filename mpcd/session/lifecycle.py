@@ -41,8 +41,12 @@ finished.
 durable as `agreed` only and becomes `aborted`; `recorded` stays and asks the peers.  No session is ever resumed
 before `recorded`, because its randomness died with the process (rule 14).
 
-*Input-only owners* walk the same path: for them `PRODUCT_VERIFIED` means that the compute parties said so, `SEAL` makes
-nothing, and the second commit holds no sealed bytes.
+*The receipt.*  Before anybody records, every participant signs the same receipt and waits for all signatures
+(`SIGN_RECEIPT`, still `running`: a party that withholds its signature costs nobody anything).  So whoever has recorded
+holds the whole receipt, in the same commit as the sealed result.
+
+*Input-only owners* walk the same path: for them `PRODUCT_VERIFIED` means that the compute parties signed the receipt,
+`SEAL` makes nothing, and the second commit holds no sealed bytes.
 """
 
 from __future__ import annotations
@@ -127,6 +131,8 @@ class Effect(StrEnum):
     OPEN_LINKS = "open_links"
     MAKE_KEYS = "make_keys"
     START_ROLES = "start_roles"
+    SIGN_RECEIPT = "sign_receipt"
+    """Sign what the session owes and wait for every participant's signature of the same."""
     SEAL = "seal"
     COMMIT_RECORDED = "commit_recorded"
     ACKNOWLEDGE = "acknowledge"
@@ -194,7 +200,7 @@ def _rows() -> dict[tuple[State, Event], Step]:
         (s.AGREED, e.LINKS_OPEN): (s.PREPARING, (f.MAKE_KEYS,)),
         **{(s.AGREED, event): refund for event in (*STOPS, *FAILURES)},
         (s.AGREED, e.RESTARTED): gone,
-        (s.PREPARING, e.KEYS_CONFIRMED): (s.RUNNING, (f.START_ROLES,)),
+        (s.PREPARING, e.KEYS_CONFIRMED): (s.RUNNING, (f.START_ROLES, f.SIGN_RECEIPT)),
         **{(s.PREPARING, event): refund for event in (*STOPS, *FAILURES)},
         (s.PREPARING, e.RESTARTED): gone,
         # shares are moving

@@ -5,13 +5,14 @@ The daemon supplies the real ones (`net`, `store`, `sources`); tests supply fake
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Protocol
 
 from mpcd.compile.physical import PhysicalPlan
 from mpcd.compile.program import LocalCells
 from mpcd.errors import Refusal
+from mpcd.governance.entries import Debit
 from mpcd.identity.request import SignedRequest
 from mpcd.ids import PartyId, Role, SessionId
 from mpcd.plan.ir import LogicalPlan
@@ -78,15 +79,25 @@ class Journal(Protocol):
         ...
 
     async def agreed(
-        self, request: SignedRequest, session: SessionId, plan: PhysicalPlan, participants: frozenset[PartyId]
+        self,
+        request: SignedRequest,
+        session: SessionId,
+        plan: PhysicalPlan,
+        participants: frozenset[PartyId],
+        debits: Sequence[Debit] = (),
     ) -> None:
-        """First commit: entry, nonce, session row, debit; raises `RequestInvalid` for a replay."""
+        """First commit: entry, nonce, session row, debits.
+
+        Raises:
+            RequestInvalid: a replay.
+            Refused: a debit would pass its limit.
+        """
         ...
 
     async def recorded(
-        self, request: SignedRequest, session: SessionId, plan: PhysicalPlan, sealed: bytes | None
+        self, request: SignedRequest, session: SessionId, plan: PhysicalPlan, sealed: bytes | None, receipt: bytes
     ) -> None:
-        """Second commit: entry and sealed release bytes together (None for an owner that does not compute)."""
+        """Second commit: entry, signed receipt and sealed release bytes (None for one that does not compute)."""
         ...
 
     async def released(self, session: SessionId, parties: frozenset[PartyId]) -> None:

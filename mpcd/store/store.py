@@ -43,11 +43,13 @@ from mpcd.errors import Bug, LedgerInvalid, NotFound, Refused, RequestInvalid, R
 from mpcd.governance import entries
 from mpcd.governance.entries import Debit, LedgerEntry
 from mpcd.ids import PlanHash, RequestDigest, SessionId
-from mpcd.store import ledger, schema
+from mpcd.store import ledger, receipts, schema
 from mpcd.store.files import DirectoryLock, private_directory, private_file, sync_directory
 from mpcd.store.ledger import Append, LedgerHead, LedgerReport, LedgerRow
 
 T = TypeVar("T")
+Also = Callable[[sqlite3.Connection], None]
+"""What a domain adds to a transaction; it undoes everything by raising."""
 DurableState = Literal["agreed", "recorded", "released", "aborted", "withheld"]
 
 FILE_NAME: Final = "state.sqlite3"
@@ -248,6 +250,7 @@ class Store:
         request_digest: RequestDigest,
         plan_hash: PlanHash,
         debits: Sequence[Debit] = (),
+        also: Sequence[Also] = (),
     ) -> LedgerHead:
         """The first of a session's two commits: asked, decided, debited, and the nonce burnt; all or nothing.
 
@@ -270,6 +273,8 @@ class Store:
             except sqlite3.IntegrityError as error:
                 raise Bug("a session id occurred twice") from error
             _debit(connection, session, debits)
+            for work in also:
+                work(connection)
             bound: dict[str, canonical.Value] = {
                 "request_digest": request_digest,
                 "plan_hash": plan_hash,
@@ -278,7 +283,14 @@ class Store:
             return self._append(connection, LedgerEntry(entry.kind, entry.content | bound), now, session)
 
     def commit_recorded(
-        self, session: SessionId, entry: LedgerEntry, sealed: bytes | None, *, now: float
+        self,
+        session: SessionId,
+        entry: LedgerEntry,
+        sealed: bytes | None,
+        *,
+        now: float,
+        receipt: tuple[int, bytes] | None = None,
+        also: Sequence[Also] = (),
     ) -> LedgerHead:
         """The second commit: the result is verified and durable, its sealed bytes with it; all or nothing.
 
@@ -287,8 +299,11 @@ class Store:
             entry: of kind `recorded`.
             sealed: the release envelope's bytes; None for a party that only gave input.
             now: seconds since 1970.
+            receipt: the session's time in milliseconds and its signed receipt.
+            also: what domains do in the same transaction.
 
-        The entry's content gets the digest of the sealed bytes, so that the chain binds what may leave.
+        The entry's content gets the digests of the sealed bytes and of the receipt, so that the chain binds what may
+        leave and what is owed for it.
 
         Raises:
             StoreFailed: as for `commit_agreed`.
@@ -302,6 +317,11 @@ class Store:
                 bound = {"sealed_digest": ledger.sealed_digest(sealed)}
                 row = (session, sealed, bound["sealed_digest"])
                 connection.execute("INSERT INTO sealed VALUES (?, ?, ?)", row)
+            if receipt is not None:
+                receipts.insert(connection, session, *receipt)
+                bound["receipt_digest"] = receipts.digest(receipt[1])
+            for work in also:
+                work(connection)
             return self._append(connection, LedgerEntry(entry.kind, entry.content | bound), now, session)
 
     def commit_released(self, session: SessionId, entry: LedgerEntry, *, now: float) -> LedgerHead:

@@ -28,7 +28,9 @@ from mpcd.daemon.journal import StoreJournal
 from mpcd.daemon.sessions import Attempt, Outcome, Sessions, Settings
 from mpcd.errors import MpcdError, PeerGone, PeerMalformed, Refusal
 from mpcd.field import Buffer
+from mpcd.governance.decision import Decision
 from mpcd.governance.disclosure import DisclosureRules
+from mpcd.governance.entries import Debit
 from mpcd.governance.policy import Security
 from mpcd.identity import ChannelKey, Request, ResultKey, SigningKey
 from mpcd.identity.request import RequestKind, SignedRequest
@@ -245,18 +247,23 @@ class Ledger(StoreJournal):
         return work()
 
     async def agreed(
-        self, request: SignedRequest, session: SessionId, plan: PhysicalPlan, participants: frozenset[PartyId]
+        self,
+        request: SignedRequest,
+        session: SessionId,
+        plan: PhysicalPlan,
+        participants: frozenset[PartyId],
+        debits: Sequence[Debit] = (),
     ) -> None:
-        await super().agreed(request, session, plan, participants)
+        await super().agreed(request, session, plan, participants, debits)
         self._hospital.world.participants[session] |= participants
         await self._hospital.after("agreed")
 
     async def recorded(
-        self, request: SignedRequest, session: SessionId, plan: PhysicalPlan, sealed: bytes | None
+        self, request: SignedRequest, session: SessionId, plan: PhysicalPlan, sealed: bytes | None, receipt: bytes
     ) -> None:
         await self._hospital.live(self._life)
         await self._hospital.after("before recorded")
-        await super().recorded(request, session, plan, sealed)
+        await super().recorded(request, session, plan, sealed, receipt)
         self._hospital.world.recorded[session].add(PartyId(self._hospital.me))
         await self._hospital.after("recorded")
 
@@ -365,8 +372,10 @@ class Hospital:
         values = [[many(self.me) if value.kind == "count" else ages(self.me)] for value in plan.values]
         return Cells(np.full((len(plan.cohorts), 1), many(self.me), dtype=np.int64), values)
 
-    def refusals(self, request: SignedRequest, plan: LogicalPlan) -> tuple[Refusal, ...]:
-        return tuple(self.reasons)
+    async def decide(
+        self, request: SignedRequest, plan: LogicalPlan, versions: Mapping[str, str], attempt: Attempt
+    ) -> Decision:
+        return Decision(refusals=tuple(self.reasons))
 
     def rules(self) -> DisclosureRules:
         return DisclosureRules()

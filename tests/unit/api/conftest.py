@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -182,7 +182,9 @@ class FakeBackend:
         await self._note("explain", signed_request)
         return {"rounds": 9, "refusals": []}
 
-    async def submit(self, caller: Caller, signed_request: bytes, idempotency_key: str) -> str:
+    async def submit(
+        self, caller: Caller, signed_request: bytes, idempotency_key: str, attachments: Mapping[str, bytes]
+    ) -> str:
         await self._note("submit", idempotency_key)
         request = SignedRequest.from_bytes(signed_request)
         request.verify(float(request.request.issued_at), ROSTER_HASH, "three-hospitals")

@@ -20,7 +20,7 @@ from mpcd.daemon.check import check
 from mpcd.daemon.config import load
 from mpcd.daemon.keygen import PartyKeys, make_party_keys, make_psk
 from mpcd.daemon.main import GOOD, USAGE, WRONG_FILE, main
-from mpcd.daemon.node import LivePolicy
+from mpcd.daemon.owner import LivePolicy
 from mpcd.daemon.psk import read_psk, write_psk
 from mpcd.errors import ConfigurationInvalid, MpcdError
 from mpcd.governance import entries

@@ -8,7 +8,7 @@ import pytest
 from mpcd import errors
 from mpcd.errors import ClockSkew, PeerMalformed, PlanMismatch, Refusal, Refused, SessionFault
 from mpcd.ids import PartyId, RequestDigest, RosterHash, SessionId
-from mpcd.limits import CLOCK_SKEW_SECONDS_MAX, REFUSALS_PER_ANSWER_MAX
+from mpcd.limits import ANSWER_TERMS_BYTES_MAX, CLOCK_SKEW_SECONDS_MAX, REFUSALS_PER_ANSWER_MAX
 from mpcd.session import agreement
 from mpcd.session.agreement import Answer
 
@@ -49,6 +49,7 @@ def refusal(party: int, subject: str = "t.age: group") -> Refusal:
         answer(2, verdict="refuse", refusals=(refusal(2), refusal(2, "t.size: filter"))),
         answer(1, verdict="fail", failure_code="mpc.PlanInvalid", failure_message="no such column"),
         answer(1, dry_run=True, plan_sections={}, rules={}, data_versions={}),
+        answer(1, terms={"history": [b"n" * 32], "line": b"price"}),
     ],
 )
 def test_an_answer_arrives_as_it_was_sent(made: Answer) -> None:
@@ -92,6 +93,8 @@ WRONG: list[tuple[str, object]] = [
     ("data_versions", {"t": 7}),
     ("data_versions", {7: "t"}),
     ("data_versions", {"t" * 2001: "00"}),
+    ("terms", None),
+    ("terms", {"history": [b"0" * 32] * (ANSWER_TERMS_BYTES_MAX // 32)}),
     *((name, bytes(size + step)) for name, size in BYTES_FIELDS.items() for step in (-1, 1)),
     *((name, "x" * size) for name, size in BYTES_FIELDS.items()),
 ]
@@ -286,6 +289,7 @@ OTHER: dict[str, object] = {
     "plan_sections": {"where": bytes(32)},
     "rules": {"safe_threshold": 12},
     "data_versions": {"t": "01" * 32},
+    "terms": {"line": b"price"},
 }
 
 

@@ -37,6 +37,7 @@ def test_the_honest_life() -> None:
         Effect.OPEN_LINKS,
         Effect.MAKE_KEYS,
         Effect.START_ROLES,
+        Effect.SIGN_RECEIPT,
         Effect.SEAL,
         Effect.COMMIT_RECORDED,
         Effect.STOP_ROLES,

@@ -1,0 +1,67 @@
+"""What this owner says to a request: its policy, licences, approvals and budgets as they stand now (layer 13)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from mpcd.canonical import digest_bytes
+from mpcd.daemon.attempt import Attempt
+from mpcd.daemon.check import check_names, read_policy
+from mpcd.daemon.policynews import SECURITY
+from mpcd.governance.decision import Decision
+from mpcd.governance.disclosure import DisclosureRules
+from mpcd.governance.policy import PlanFacts, Policy, Security, decide
+from mpcd.identity.request import SignedRequest
+from mpcd.ids import PartyId
+from mpcd.plan.ir import LogicalPlan
+from mpcd.roster import Roster
+
+
+class LivePolicy:
+    """This owner's policy as it stands now; implements `sessions.Owner`."""
+
+    def __init__(self, path: Path, me: PartyId, roster: Roster) -> None:
+        self._path = path
+        self._me = me
+        self._roster = roster
+        self.policy, self._digest = self._read()
+
+    def _read(self) -> tuple[Policy, bytes]:
+        """What the file says now, if it says it about our roster, and the digest of the bytes that were read."""
+        policy, written = read_policy(self._path)
+        check_names(policy, self._roster)
+        return policy, digest_bytes("policy", written)
+
+    def digest(self) -> bytes:
+        """Digest of the file in force, comments included."""
+        return self._digest
+
+    def reload(self) -> bool:
+        """Read the file again; True if it changed.  A wrong file raises and leaves the old policy in force."""
+        policy, digest = self._read()
+        changed = digest != self._digest
+        self.policy, self._digest = policy, digest
+        return changed
+
+    async def decide(
+        self, request: SignedRequest, plan: LogicalPlan, versions: Mapping[str, str], attempt: Attempt
+    ) -> Decision:
+        """See `sessions.Owner`."""
+        del versions, attempt
+        facts = PlanFacts(
+            analyst=request.request.analyst,
+            tables=tuple(sorted({source.table for source in plan.sources})),
+            uses=plan.uses,
+            purpose=request.request.purpose,
+            security=SECURITY,
+        )
+        return Decision(refusals=decide(self.policy, facts, self._me))
+
+    def rules(self) -> DisclosureRules:
+        """See `sessions.Owner`."""
+        return self.policy.disclosure
+
+    def security(self) -> Security:
+        """See `sessions.Owner`."""
+        return self.policy.security

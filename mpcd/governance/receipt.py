@@ -1,0 +1,104 @@
+"""The receipt of one completed session: the same bytes at every participant, signed by all of them (pure).
+
+It names everything that later accounts are made from: the request and the question, the quote that the analyst
+accepted by signing the request, who took part with which data versions, the time that decides month and term, and each
+owner's price line as it stood in the plan that all hashed.  It is stored in the commit that stores the sealed result,
+so that there is no result without its receipt and no receipt without a result.
+
+A receipt says that all participants *recorded* the result.  Whether it was released stands in each party's ledger:
+a session that ended `withheld` is owed by nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Self, cast
+
+from mpcd import canonical
+from mpcd.errors import PeerMalformed, ResultInvalid
+from mpcd.identity import IdentityError, VerifyKey
+from mpcd.ids import PartyId, PlanHash, RequestDigest, SessionId
+
+RECEIPT_VERSION: Final = 1
+DOMAIN: Final = "receipt"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a session used and owes."""
+
+    session: SessionId
+    consortium: str
+    roster_hash: bytes
+    request_digest: RequestDigest
+    question_digest: bytes
+    quote_digest: bytes | None
+    analyst: bytes
+    """Raw public key, 32 bytes."""
+    purpose: str
+    plan_hash: PlanHash
+    at: int
+    """The session's time, milliseconds since 1970, UTC."""
+    parties: tuple[PartyId, ...]
+    """All participants, ascending: whose signatures make it whole."""
+    data_versions: Mapping[int, Mapping[str, str]]
+    """By owner and table."""
+    lines: Sequence[Sequence[int | bytes]]
+    """[party, canonical bytes of its price line], by party; owners that ask nothing have none."""
+
+    def to_bytes(self) -> bytes:
+        """The canonical bytes that are signed."""
+        return canonical.encode(
+            {
+                "version": RECEIPT_VERSION,
+                "session": self.session,
+                "consortium": self.consortium,
+                "roster_hash": self.roster_hash,
+                "request_digest": self.request_digest,
+                "question_digest": self.question_digest,
+                "quote_digest": self.quote_digest,
+                "analyst": self.analyst,
+                "purpose": self.purpose,
+                "plan_hash": self.plan_hash,
+                "at": self.at,
+                "parties": [int(party) for party in self.parties],
+                "data_versions": [[owner, dict(self.data_versions[owner])] for owner in sorted(self.data_versions)],
+                "lines": [list(line) for line in self.lines],
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SignedReceipt:
+    """A receipt's bytes and the signature of each participant."""
+
+    receipt: bytes
+    signatures: Mapping[PartyId, bytes]
+
+    def check(self, party: PartyId, key: VerifyKey) -> None:
+        """Raise `PeerMalformed` unless `party` signed exactly these bytes."""
+        try:
+            key.verify(DOMAIN, self.receipt, self.signatures[party])
+        except (IdentityError, KeyError) as error:
+            raise PeerMalformed(party, f"party {party} signed another receipt than the plan gives") from error
+
+    def to_bytes(self) -> bytes:
+        """As it is stored."""
+        signatures = [[int(party), self.signatures[party]] for party in sorted(self.signatures)]
+        return canonical.encode({"receipt": self.receipt, "signatures": signatures})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """The inverse of `to_bytes`; signatures are not checked.
+
+        Raises:
+            ResultInvalid: it is something else.
+        """
+        try:
+            fields = cast("dict[str, object]", canonical.decode(data))
+            pairs = cast("list[list[object]]", fields["signatures"])
+            signatures = {PartyId(cast("int", party)): cast("bytes", signature) for party, signature in pairs}
+            return cls(cast("bytes", fields["receipt"]), signatures)
+        except (canonical.CanonicalError, KeyError, TypeError, ValueError) as error:
+            raise ResultInvalid("this is no receipt") from error
