@@ -20,6 +20,10 @@ ROSTER_BYTES_MAX: Final = 4 * 2**20
 PLAN_SOURCES_MAX: Final = 8
 PLAN_COHORTS_MAX: Final = 256
 PLAN_VALUES_MAX: Final = 512
+TAX_FIELDS_MAX: Final = 8
+"""Tax fields that a price line records."""
+QUOTE_VALID_SECONDS: Final = 24 * 3600
+"""How long an owner keeps to a price that it quoted."""
 PRIVACY_ASK_BYTES_MAX: Final = 256
 """What a request says about noise."""
 ANSWER_TERMS_BYTES_MAX: Final = 128 * 2**10
