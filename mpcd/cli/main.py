@@ -51,6 +51,8 @@ _COMMANDS: Final = {
     "table": ("mpcd.cli.admin", "Import, publish and list this party's tables."),
     "reload": ("mpcd.cli.admin", "Let the daemon read its policy again."),
     "drain": ("mpcd.cli.admin", "Let the daemon take no new requests."),
+    "sign": ("mpcd.cli.sign", "Read a form that asks for approval, decide, and sign offline."),
+    "key": ("mpcd.cli.key", "Make and look after your own signing key (stewards, approvers)."),
     "sandbox": ("mpcd.cli.sandbox", "A whole consortium on this machine, for trying things out."),
 }
 
