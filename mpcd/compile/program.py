@@ -10,8 +10,10 @@ Theory of operation.  Who holds what:
        elements of F_p or F_q; the holders compare before anything depends on them (rule 9);
     2. pooled values are sums of shares, free;
     3. the gate turns counts into one keep bit and one status per gate and cell (`release.gate`);
-    4. the keep bits become field elements, one product per value and cell hides what is not kept (rule 10);
-    5. after one `verify` of all this the party's own shares of every status and every product are the payload that it
+    4. rules that ask more of the owners than counts suppress further cells, each by its own fail bits
+    (`release.rule`);
+    5. the keep bits become field elements, one product per value and cell hides what is not kept (rule 10);
+    6. after one `verify` of all this the party's own shares of every status and every product are the payload that it
     seals to the analyst.
 
 Cells are never dropped and the payload's size is a function of the plan alone.
@@ -23,11 +25,10 @@ P_{i+1}'s a: the client compares the copies.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from mpcd import canonical, limits
 from mpcd.compile.physical import PhysicalPlan
@@ -41,10 +42,10 @@ from mpcd.protocols.inputs import BitsInput, FieldInput
 from mpcd.protocols.spec import BitsSpec, FieldSpec
 from mpcd.protocols.verify_batch import cost_checked
 from mpcd.release import gate, sums
-from mpcd.release.gate import GateRules
+from mpcd.release.gate import Decision, GateRules
+from mpcd.release.rule import Evidence, Integers, Rule, Share
 from mpcd.sharing import Planes, Replicated
 
-Integers = npt.NDArray[np.int64]
 FIELDS: Final[tuple[Field, ...]] = (FP, FQ)
 
 
@@ -88,7 +89,9 @@ class Program:
             persons_disjoint=logical.persons_disjoint,
         )
         self._values = {field.name: plan.values_of(field.name) for field in FIELDS}
-        self._specs = self._input_specs()
+        self._evidence_rules = rules_of(plan)
+        self._cell_specs = self._input_specs()
+        self._specs = [*self._cell_specs, *(spec for rule in self._evidence_rules for spec in rule.specs())]
         self._check_sizes()
 
     def _check_sizes(self) -> None:
@@ -98,12 +101,15 @@ class Program:
             PlanUnsupported: too many cells and outputs together.
         """
         logical = self._plan.logical
+        rules = [rule.sizes for rule in self._evidence_rules]
         vectors = (
             gate.elements_max(self._rules, self._owners, len(logical.cohorts), self._words),
             len(logical.values) * self._cells,
-            len(logical.gates) * self._words * 64,
+            2 * len(logical.gates) * self._words * 64,
+            *(sizes.elements for sizes in rules),
         )
-        messages = (sum(spec.size_bytes for spec in self._specs) + 4096, self._message_bytes())
+        inputs_bytes = sum(spec.size_bytes for spec in self._specs) + 4096
+        messages = (inputs_bytes, self._message_bytes(), *(sizes.message_bytes for sizes in rules))
         sizes = {
             "elements in one vector": (max(vectors), limits.VECTOR_ELEMENTS_MAX),
             "bytes in one message": (max(messages), limits.LINK_MESSAGE_BYTES_MAX),
@@ -141,12 +147,20 @@ class Program:
 
     # ------------------------------------------------------------------------------------------ the input role
 
-    async def run_input(self, ctx: InputContext, answer: LocalCells) -> None:
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """Names of the rules for which each owner must bring evidence beside its cells."""
+        return tuple(rule.name for rule in self._evidence_rules)
+
+    async def run_input(
+        self, ctx: InputContext, answer: LocalCells, evidence: Mapping[str, Evidence] | None = None
+    ) -> None:
         """Share this owner's cells with the compute parties.
 
         Args:
             ctx: the root context of the input role.
             answer: this owner's own cells, in plaintext.
+            evidence: what the rules named by `asks` ask for, by name; this owner's own, in plaintext.
         """
         logical = self._plan.logical
         assert answer.cohorts.shape == (len(logical.cohorts), self._cells)
@@ -160,6 +174,8 @@ class Program:
             if places:
                 vectors = [_vector(field, answer.values[place]) for place in places]
                 items.append(FieldInput(field, field.concatenate(vectors)))
+        for rule in self._evidence_rules:
+            items.extend(rule.provide((evidence or {})[rule.name]))
         await inputs.provide(ctx.narrow("input"), items)
 
     # ------------------------------------------------------------------------------------------ the compute role
@@ -177,6 +193,7 @@ class Program:
         given = await inputs.receive(ctx.narrow("input"), owners, self._specs)
         counts = [self._cohorts(given[owner][0]) for owner in owners]
         decisions = await gate.decide(ctx.narrow("gate"), self._rules, self._plan.logical.gates, counts)
+        decisions = await self._by_evidence(ctx, decisions, [given[owner] for owner in owners])
         keeps = [decision.keep for decision in decisions]
         products: dict[int, Replicated] = {}
         place = 1
@@ -206,6 +223,8 @@ class Program:
         total += gate.cost(
             self._rules, logical.gates, self._owners, len(logical.cohorts), logical.cohort_width, self._words
         )
+        for rule in self._evidence_rules:
+            total += rule.cost() + gate.cost_refuse(len(rule.gates), self._words)
         for field in FIELDS:
             places = self._values[field.name]
             if places:
@@ -216,9 +235,21 @@ class Program:
 
     # ------------------------------------------------------------------------------------------ details
 
-    def _cohorts(self, counts: Planes | Replicated) -> list[Planes]:
+    def _cohorts(self, counts: Share) -> list[Planes]:
         assert isinstance(counts, Planes)
         return counts.unstack([self._cells] * len(self._plan.logical.cohorts))
+
+    async def _by_evidence(
+        self, ctx: Context, decisions: list[Decision], given: Sequence[Sequence[Share]]
+    ) -> list[Decision]:
+        """The decisions after every rule that has inputs of its own, in order."""
+        start = len(self._cell_specs)
+        for rule in self._evidence_rules:
+            stop = start + len(rule.specs())
+            fails = await rule.evaluate(ctx.narrow(rule.name), [owner[start:stop] for owner in given])
+            decisions = await gate.refuse(ctx.narrow(f"{rule.name}-refuse"), decisions, fails, rule.status)
+            start = stop
+        return decisions
 
     async def _gated(
         self, ctx: Context, field: Field, pooled: Replicated, keeps: Sequence[Planes]
@@ -235,6 +266,14 @@ class Program:
         return dict(zip(places, pieces, strict=True))
 
 
+def rules_of(plan: PhysicalPlan) -> list[Rule]:  # noqa: ARG001  no rule of this version asks for evidence
+    """The rules of a plan that ask more of each owner than counts, in the order in which they run and are told.
+
+    A rule is left out where it has nothing to say, so that it costs nothing there.
+    """
+    return []
+
+
 def _vector(field: Field, values: Sequence[int] | Integers) -> Vector:
     """One value's cells as a vector over `field`; signed integers become their residues."""
     if isinstance(values, np.ndarray) and field is FP:
@@ -242,7 +281,7 @@ def _vector(field: Field, values: Sequence[int] | Integers) -> Vector:
     return field.from_ints(int(value) for value in values)
 
 
-def _pool(shares: Sequence[Planes | Replicated]) -> Replicated:
+def _pool(shares: Sequence[Share]) -> Replicated:
     total = shares[0]
     assert isinstance(total, Replicated)
     for share in shares[1:]:

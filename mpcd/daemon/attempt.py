@@ -8,8 +8,8 @@ from typing import Final, Protocol, cast
 
 import trio
 
+from mpcd.compile.choose import Executable
 from mpcd.compile.physical import PhysicalPlan
-from mpcd.compile.program import Program
 from mpcd.errors import MpcdError, PeerGone, Refusal
 from mpcd.governance.decision import Decision
 from mpcd.governance.receipt import Receipt
@@ -176,7 +176,7 @@ class Run:
 
     request: SignedRequest
     plan: PhysicalPlan
-    program: Program
+    program: Executable
     session: SessionId
     participants: frozenset[PartyId]
     """Owners, compute parties and the proposer: whose acknowledgement a release needs."""

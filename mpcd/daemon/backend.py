@@ -16,7 +16,7 @@ from mpcd.api.jobs import Job, JobBook
 from mpcd.api.types import Caller, EventBatch, JobResult, Map, NodeInfo
 from mpcd.canonical import Value
 from mpcd.compile import explain
-from mpcd.compile.program import Program
+from mpcd.compile.choose import program
 from mpcd.daemon import domains, policynews
 from mpcd.daemon.description import table_map
 from mpcd.daemon.ledgerview import entry_map
@@ -96,7 +96,7 @@ class NodeBackend:
 
     def _explained(self, explanation: Explanation) -> Map:
         plan = explanation.plan
-        cost = CONFIRM_COST + Program(plan).cost()
+        cost = CONFIRM_COST + program(plan).cost()
         return {
             "plan_hash": plan.hash,
             "columns": [output.name for output in plan.logical.shape.outputs],
@@ -145,7 +145,7 @@ class NodeBackend:
 
     def _job_result(self, outcome: Outcome) -> JobResult:
         plan = outcome.plan
-        cost = CONFIRM_COST + Program(plan).cost()
+        cost = CONFIRM_COST + program(plan).cost()
         facts: Map = cast("Map", dict(outcome.facts))
         facts["predicted"] = {"rounds": cost.rounds, "compute": list(cost.compute), "input": cost.input}
         facts["opened"] = _list(explain.opened(plan, self._node.roster))

@@ -26,8 +26,8 @@ from typing import Final, Protocol, cast
 import trio
 
 from mpcd import canonical, limits
+from mpcd.compile.choose import program
 from mpcd.compile.physical import PhysicalPlan
-from mpcd.compile.program import Program
 from mpcd.daemon.attempt import NOTHING, Attempt, Explanation, Observer, Outcome, Run
 from mpcd.errors import (
     Bug,
@@ -320,7 +320,7 @@ class Conductor:
             self._run = Run(
                 request=self._request,
                 plan=explanation.plan,
-                program=Program(explanation.plan),
+                program=program(explanation.plan),
                 session=agreement.session_id(answers, explanation.plan.hash),
                 participants=participants,
                 rules_of=explanation.rules_of,
@@ -403,7 +403,7 @@ class Conductor:
                 security=security,
                 terms=terms.agreed(answers, plan.owners, at=self._attempt.at, privacy=self._request.request.privacy),
             )
-            Program(physical)  # refuses what it cannot do, at every party alike
+            program(physical)  # refuses what it cannot do, at every party alike
         except (ValueError, TypeError) as error:
             fault = SessionFault("a party's disclosure rules or terms make no sense; compare versions")
             raise Concluded(Event.SOME_FAIL, fault) from error
@@ -525,11 +525,16 @@ class Conductor:
         cells = await self._shell.engine.aggregate(
             run.plan.logical, run.plan.data_versions[self._me], limits.ENGINE_SECONDS_MAX
         )
+        evidence = {}
+        if run.program.asks:
+            evidence = await self._shell.engine.evidence(
+                run.plan, run.program.asks, run.plan.data_versions[self._me], limits.ENGINE_SECONDS_MAX
+            )
         self._observer.progress(1, 2, "local part done")
         context = input_context(
             role.index, self._transport(role), self._settings.entropy, session=run.session, parties=run.places
         )
-        await run.program.run_input(context, cells)
+        await run.program.run_input(context, cells, evidence)
         run.spent[role] = (context.rounds, context.bytes_sent)
 
     async def _compute(self, keys: PrssKeys) -> bytes:

@@ -11,6 +11,7 @@ its inside and of every cohort outside it; its keep bit lets values through, and
     2        suppressed: min_owners                                010
     3        suppressed: complement                                011
     4        empty: a pooled zero, shown                           100
+    5        suppressed: dominance                                 101
 
 Which rule suppressed a cell is told to the analyst; that is information (a cell below the floor has few people), it is
 what the owners' profile promises to tell, and `explain` says so beforehand.
@@ -23,6 +24,8 @@ exclusive, so that K = F and O needs one AND and everything else about the insid
 With R = everything outside passes: keep = K and R, empty = Z and R (one round for both), fails by complement = K + Z +
 keep + empty.
 
+`refuse` then takes in the fail bits of the rules that ask more than counts (`release.rule`), one round for each.
+
 Source: own.
 Security: the semi-honest protocols' (each AND is recorded for `verify`); a lying owner can only lie about its own
 counts, which `floor` and
@@ -32,8 +35,9 @@ Cost: `cost(...)`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from mpcd.errors import Bug
 from mpcd.plan.nodes import Gate
@@ -44,7 +48,12 @@ from mpcd.protocols.cost import WORD_BITS, Cost
 from mpcd.release import floor, min_owners, sums
 from mpcd.sharing import Planes
 
-STATUS_PLANES = 3
+STATUS_PLANES: Final = 3
+STATUS_FLOOR: Final = 1
+STATUS_MIN_OWNERS: Final = 2
+STATUS_COMPLEMENT: Final = 3
+STATUS_EMPTY: Final = 4
+STATUS_DOMINANCE: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +73,8 @@ class Decision:
 
     keep: Planes
     """Width 1: the gate's values may go out."""
+    empty: Planes
+    """Width 1: nobody is there, and that is shown."""
     status: Planes
     """Width 3, low bit first."""
 
@@ -108,7 +119,48 @@ def _decision(gate: Gate, facts: Sequence[Sequence[Planes]], keep: Planes, empty
     by_floor = (floor_holds ^ zero).invert(index)
     by_owners = floor_holds ^ kept_inside
     by_complement = kept_inside ^ zero ^ keep ^ empty
-    return Decision(keep, Planes.join([by_floor ^ by_complement, by_owners ^ by_complement, empty]))
+    return Decision(keep, empty, Planes.join([by_floor ^ by_complement, by_owners ^ by_complement, empty]))
+
+
+async def refuse(
+    ctx: Context, decisions: Sequence[Decision], fails: Mapping[int, Planes], status: int
+) -> list[Decision]:
+    """Suppress what fails by one more rule: released cells, and those that are shown as empty.
+
+    Cost: `cost_refuse`: 1 round.
+
+    Args:
+        ctx: narrowed to this call.
+        decisions: of all gates, so far.
+        fails: fail bits (width 1) by gate; gates that are not in it stay as they are.
+        status: the code of a cell that fails now.
+
+    Returns:
+        The decisions of all gates.
+    """
+    places = sorted(fails)
+    if not places:
+        return list(decisions)
+    open_ = Planes.stack([*(decisions[g].keep for g in places), *(decisions[g].empty for g in places)])
+    taken = await binary.and_(ctx, open_, Planes.stack([fails[g] for g in places] * 2))
+    pieces = taken.unstack([decisions[0].keep.count] * (2 * len(places)))
+    result = list(decisions)
+    for order, place in enumerate(places):
+        kept, emptied = pieces[order], pieces[len(places) + order]
+        was = decisions[place]
+        failed = kept ^ emptied
+        planes = [
+            was.status.plane(weight) ^ failed if status >> weight & 1 else was.status.plane(weight)
+            for weight in range(STATUS_PLANES)
+        ]
+        planes[2] ^= emptied  # the code of an empty cell goes before the new one stands
+        result[place] = Decision(was.keep ^ kept, was.empty ^ emptied, Planes.join(planes))
+    return result
+
+
+def cost_refuse(gates: int, cell_words: int) -> Cost:
+    """One AND for keep and one for empty, of each gate that may fail."""
+    return cost_and(1, 2 * gates * cell_words * WORD_BITS) if gates else Cost()
 
 
 async def _facts(ctx: Context, rules: GateRules, counts: Sequence[Planes]) -> tuple[Planes, Planes, Planes]:

@@ -17,6 +17,7 @@ from mpcd.identity.request import SignedRequest
 from mpcd.ids import PartyId, Role, SessionId
 from mpcd.plan.ir import LogicalPlan
 from mpcd.protocols.context import Transport
+from mpcd.release.rule import Evidence
 
 
 class Links(Protocol):
@@ -68,6 +69,16 @@ class EnginePort(Protocol):
 
     async def aggregate(self, plan: LogicalPlan, versions: Mapping[str, str], deadline_seconds: float) -> LocalCells:
         """This owner's cells on exactly these versions; raises `EngineFailed`."""
+        ...
+
+    async def evidence(
+        self, plan: PhysicalPlan, asks: Sequence[str], versions: Mapping[str, str], deadline_seconds: float
+    ) -> dict[str, Evidence]:
+        """This owner's numbers for each rule that asks for some (`Executable.asks`), on exactly these versions.
+
+        Raises:
+            EngineFailed: as `aggregate`.
+        """
         ...
 
 

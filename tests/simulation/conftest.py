@@ -37,6 +37,7 @@ from mpcd.identity.request import RequestKind, SignedRequest
 from mpcd.ids import PartyId, Role, RosterHash, SessionId, Step
 from mpcd.plan.ir import LogicalPlan
 from mpcd.plan.planner import plan_sql
+from mpcd.release.rule import Evidence
 from mpcd.results.finish import finish
 from mpcd.roster import Column, Party, Roster, Table
 from mpcd.session import messages
@@ -366,6 +367,12 @@ class Hospital:
 
     def data_versions(self, tables: tuple[str, ...]) -> dict[str, str]:
         return dict.fromkeys(tables, f"{self.me:064x}")
+
+    async def evidence(
+        self, plan: PhysicalPlan, asks: Sequence[str], versions: Mapping[str, str], deadline_seconds: float
+    ) -> dict[str, Evidence]:
+        """See `session.ports.EnginePort`."""
+        raise NotImplementedError
 
     async def aggregate(self, plan: LogicalPlan, versions: Mapping[str, str], deadline_seconds: float) -> Cells:
         await trio.sleep(self.world.rng.random() * 0.05)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,16 +12,23 @@ import pytest
 
 from mpcd import canonical, limits
 from mpcd.compile.physical import PhysicalPlan
-from mpcd.compile.program import Integers, Program
+from mpcd.compile.program import Program
 from mpcd.errors import CheatDetected, PlanUnsupported
-from mpcd.field import FP, FQ
+from mpcd.field import FP, FQ, bits
 from mpcd.governance.disclosure import DisclosureRules
 from mpcd.ids import COMPUTE_ROLES, PartyId, Role
 from mpcd.plan.ir import Cohort, ColumnRef, Compare, Constant, Gate, GroupKey, LocalValue, LogicalPlan, Source
 from mpcd.plan.nodes import IsNotTrue
+from mpcd.protocols import binary
+from mpcd.protocols.context import Context
+from mpcd.protocols.cost import Cost
+from mpcd.protocols.inputs import BitsInput
+from mpcd.protocols.spec import BitsSpec
 from mpcd.protocols.verify import Security, SemiHonest
 from mpcd.protocols.verify_batch import Malicious
+from mpcd.release.rule import Evidence, Integers, Share, Sizes
 from mpcd.results.shape import INTEGER, KeyShape, Output, Shape, Value, ValueShape
+from mpcd.sharing import Planes
 from mpcd.testing.world import World
 
 CELLS = 70
@@ -154,6 +162,51 @@ def test_released_cells_equal_the_pooled_ones_and_the_others_are_zero(owners: in
             pooled = sum(int(owner.values[place][cell]) for owner in cells)
             assert values[place][cell] == (pooled if status == 0 else 0)
     assert seen >= {0, 1, 3}
+
+
+class Veto:
+    """A rule for the tests: an owner may forbid single cells of a gate; each brings a bit for each cell."""
+
+    name = "veto"
+    status = 5
+    gates = (1,)
+    sizes = Sizes(elements=128, message_bytes=16)
+
+    def specs(self) -> list[BitsSpec]:
+        return [BitsSpec(1, CELLS)]
+
+    def provide(self, evidence: Evidence) -> list[BitsInput]:
+        (flags,) = evidence
+        return [BitsInput(bits.to_planes(np.asarray(flags, dtype=np.uint64), 1), CELLS)]
+
+    async def evaluate(self, ctx: Context, given: Sequence[Sequence[Share]]) -> dict[int, Planes]:
+        planes = [piece for (piece,) in given if isinstance(piece, Planes)]
+        return {1: await binary.any_of(ctx, Planes.join(planes))}
+
+    def cost(self) -> Cost:
+        return binary.cost_any_of(3, CELLS)
+
+
+def test_a_rule_with_inputs_of_its_own_suppresses_and_is_priced(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = physical()
+    plain, _ = opened(run(World(3), plan))
+    monkeypatch.setattr("mpcd.compile.program.rules_of", lambda _plan: [Veto()])
+    world, program = World(3, verifier=Malicious), Program(plan)
+    assert program.asks == ("veto",)
+    flags = [[int(cell % 7 == owner) for cell in range(CELLS)] for owner in range(3)]
+
+    def owner(place: int) -> Any:
+        return lambda ctx: program.run_input(ctx, some_cells(place), {"veto": [flags[place]]})
+
+    results = world.session(program.run_compute, {place: owner(place) for place in range(3)})
+    statuses, values = opened([results[role] for role in COMPUTE_ROLES])  # type: ignore[misc]
+    assert statuses[0] == plain[0]
+    forbidden = [cell % 7 < 3 and plain[1][cell] in {0, 4} for cell in range(CELLS)]
+    assert any(forbidden)
+    assert statuses[1] == [5 if f else was for f, was in zip(forbidden, plain[1], strict=True)]
+    assert not any(values[1][cell] or values[2][cell] for cell in range(CELLS) if forbidden[cell])
+    predicted, counted = program.cost(), world.counted()
+    assert (counted.rounds, counted.compute, counted.input) == (predicted.rounds, predicted.compute, predicted.input)
 
 
 @pytest.mark.parametrize("security", ["malicious", "semi-honest"])

@@ -99,6 +99,58 @@ def test_largest_count_does_not_overflow() -> None:
     assert with_more == [(0, 1)] * 2
 
 
+async def run_refuse(
+    ctx: Context,
+    counts: Sequence[Sequence[Planes]],
+    fails: Sequence[Planes],
+    rules: GateRules,
+    places: Sequence[int],
+    status: int,
+) -> list[Planes]:
+    decisions = await gate.decide(ctx.narrow("decide"), rules, GATES, counts)
+    refused = await gate.refuse(ctx.narrow("refuse"), decisions, dict(zip(places, fails, strict=True)), status)
+    return [piece for one in (*decisions, *refused) for piece in (one.keep, one.empty, one.status)]
+
+
+def refused(world: World, places: Sequence[int], status: int) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+    """(keep, empty, status) by gate and cell, before and after every second cell of some gates fails."""
+    counts = grid((0, 1, 11, 40), 3)
+    cells = len(counts[0][0])
+    shared = [[Bits.of(cohort, WIDTH) for cohort in cohorts] for cohorts in counts]
+    fails = [Bits.of([cell % 2 for cell in range(cells)], 1) for _ in places]
+    flat = world.run(run_refuse, shared, fails, rules(), places, status)
+    triples = [cell for place in range(0, len(flat), 3) for cell in zip(*flat[place : place + 3], strict=True)]
+    return triples[: len(triples) // 2], triples[len(triples) // 2 :]
+
+
+@pytest.mark.parametrize("status", [1, 3, 5])
+@pytest.mark.parametrize("places", [(), (0,), (1, 3)])
+def test_a_further_rule_suppresses_what_was_shown_and_nothing_else(places: tuple[int, ...], status: int) -> None:
+    before, after = refused(World(11), places, status)
+    cells = len(before) // len(GATES)
+    shown = set()
+    for place, (was, now) in enumerate(zip(before, after, strict=True)):
+        index, cell = divmod(place, cells)
+        fails = index in places and cell % 2 == 1
+        assert now == ((0, 0, status) if fails and was[2] in {0, 4} else was)
+        shown.add(was[2])
+    assert shown >= {0, 1, 3, 4}
+
+
+def test_refusing_costs_what_it_says() -> None:
+    world = World(12)
+    refused(world, (), 5)
+    before = world.counted()
+    refused(world, (1, 3), 5)
+    assert world.counted() == before + gate.cost_refuse(2, bits.words_for(64))
+
+
+def test_a_tampered_refusal_is_refused() -> None:
+    world = World(13).tamper(step="refuse", party=2, change="lengthen")
+    with pytest.raises(MpcdError):
+        refused(world, (0,), 5)
+
+
 @pytest.mark.parametrize("owners", [2, 3, 4, 7])
 @pytest.mark.parametrize("persons_disjoint", [True, False])
 def test_cost_is_exact(owners: int, persons_disjoint: bool) -> None:
