@@ -132,7 +132,7 @@ class NotFound(CallerFault):
 
 
 class LicenceInvalid(CallerFault, ValueError):
-    """An offer, acceptance, licence or revocation that is malformed, does not fit, or is not signed by whom it must be."""
+    """An offer, acceptance, licence or revocation that is malformed, does not fit, or is signed by the wrong one."""
 
     code = "mpc.LicenceInvalid"
 

@@ -50,6 +50,8 @@ VERIFY_PRODUCTS_MAX: Final = 2**21
 """Field products after which a batch is proved without waiting for an opening."""
 VERIFY_AND_WORDS_MAX: Final = 2**18
 """64-bit words of ANDs after which a batch is proved without waiting for an opening."""
+NOISE_COMPARISONS_MAX: Final = 2**21
+"""Comparisons with thresholds that stand side by side when noise is drawn; more follow one after the other."""
 STEPS_PER_SESSION_MAX: Final = 2**20
 STEP_BYTES_MAX: Final = 255
 ROUND_SECONDS_MAX: Final = 30.0
@@ -115,17 +117,29 @@ CONSORTIUM_CHARACTERS_MAX: Final = 64
 RELEASE_BYTES_MAX: Final = 12 * 2**20
 """Plaintext of one sealed release, padding included."""
 KEY_FILE_BYTES_MAX: Final = 4096
+INQUIRY_BYTES_MAX: Final = 2048
+"""Canonical bytes of one signed inquiry about what exists for its analyst."""
 
 # --------------------------------------------------------------------------------------------- governance
 POLICY_BYTES_MAX: Final = 4 * 2**20
 POLICY_NESTING_LEVELS_MAX: Final = 8
 POLICY_ANALYSTS_MAX: Final = 10_000
 POLICY_TABLES_MAX: Final = 1_000
+POLICY_APPROVERS_MAX: Final = 1_000
+POLICY_STEWARDS_MAX: Final = 100
 POLICY_COLUMNS_MAX: Final = 2_000
 """Of one table."""
 NAME_CHARACTERS_MAX: Final = 128
 """Of an analyst, a table or a column."""
 THRESHOLD_PERSONS_MAX: Final = 1_000_000
+GRANULARITY_MAX: Final = 1_000_000_000
+"""Largest step in which a policy may publish a number, in the column's unit."""
+BUDGET_QUERIES_MAX: Final = 1_000_000_000
+BUDGET_RHO_MAX: Final = 1_000
+"""Privacy loss (zCDP) that a policy may grant."""
+BUDGET_PERIOD_DAYS_MAX: Final = 3_660
+RATE_REQUESTS_MAX: Final = 1_000_000
+"""That a policy may accept from one analyst in an hour or a day."""
 COLUMN_CUTS_MAX: Final = 4_096
 """Places at which one request may cut one column that is published in steps."""
 PRIVACY_EPSILON_MAX: Final = 20
@@ -156,8 +170,8 @@ ACCESS_REQUEST_SECONDS_MAX: Final = 90 * 86_400.0
 """Age at which a request for access is no longer taken, and one that nobody decided is forgotten."""
 ACCESS_PENDING_MAX: Final = 500
 """Requests for access that wait at one owner for a decision; beyond that new ones are refused."""
-ACCESS_PENDING_PER_CALLER_MAX: Final = 20
-"""Of those, by way of one local user or one other party."""
+ACCESS_REQUESTS_PER_CALLER_PER_DAY_MAX: Final = 50
+"""Taken by way of one local user or one other party."""
 EVIDENCE_FILES_MAX: Final = 8
 EVIDENCE_BYTES_MAX: Final = 2**20
 """One document of a request for access."""

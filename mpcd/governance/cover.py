@@ -1,0 +1,298 @@
+"""Whether a licence covers a request at one owner, what the query costs under it, and which duties it brings (pure).
+
+Each owner asks this for itself, about the licences that it holds itself.  One licence must cover the whole of a
+request's tables that this owner gives under licence: two licences for the two halves of a join would make two prices
+for one answer.  Where several cover it, a pool's goes before an owner's own (or it would be paid twice), then the
+cheapest, then the one that ends first; every owner of a pool comes to the same one.
+
+What is used is counted in debits, which `commit_agreed` books and an abort without an opening gives back:
+
+    licence/<digest>/queries            one per query: quota, free queries of the whole term
+    licence/<digest>/queries/<month>    one per query: free queries of the month, by the session's time
+    licence/<digest>/charged/<month>    the price: the monthly maximum
+    licence/<digest>/rho                privacy loss, where the licence has a budget of it
+
+Refusals name licences of the analyst who asks and tables that they asked about, nothing else.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from mpcd.errors import Refusal
+from mpcd.governance import purposes
+from mpcd.governance.asked import Asked
+from mpcd.governance.entries import Debit
+from mpcd.governance.licence import Agreement, DutyCode, Quota, offer_name
+from mpcd.governance.price import Counters, Month, QueryPrice, Rate, price_query
+from mpcd.ids import PartyId
+
+Spent = Callable[[str, int | None], int]
+"""What was taken from an account, refunds off: in all for None, or by sessions agreed at or after that time."""
+
+_DAY_MS: Final = 86_400_000
+RULE: Final = "licence"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A licence as its owner keeps it, verified when it was taken in."""
+
+    digest: bytes
+    agreement: Agreement
+    revoked_at: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return offer_name(self.digest)
+
+    @property
+    def until(self) -> int:
+        """The first moment at which it is no longer in force."""
+        return self.agreement.ends_at if self.revoked_at is None else min(self.agreement.ends_at, self.revoked_at)
+
+    def account(self, *parts: str) -> str:
+        """The name of one of its accounts."""
+        return "/".join(("licence", self.digest.hex(), *parts))
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """The licence that covers a request, and what one query costs under it."""
+
+    held: Held
+    price: QueryPrice
+    """Of the whole licence: a pool's price is that of all its owners together."""
+    share: int
+    """This owner's part of the price, in minor units."""
+    split: Mapping[PartyId, int] | None
+    """A pool's price by owner; None for an owner's own licence."""
+    debits: tuple[Debit, ...]
+
+    @property
+    def currency(self) -> str:
+        """Of price, share and split."""
+        return self.held.agreement.offer.price.currency
+
+    @property
+    def licence(self) -> bytes:
+        """The licence's digest."""
+        return self.held.digest
+
+
+def cover(
+    held: Iterable[Held], asked: Asked, tables: Collection[str], spent: Spent, *, rho: int | None = None
+) -> Coverage | tuple[Refusal, ...]:
+    """The licence that covers `asked`, or why none does.
+
+    Args:
+        held: what this owner holds of the analyst's licences, ended ones perhaps among them.
+        asked: the request.
+        tables: those of its tables that this owner gives under licence alone; at least one.
+        spent: of this owner's accounts.
+        rho: what the request takes of a privacy budget, in units of 10^-12; None for exact numbers.
+    """
+    assert tables
+    found: list[Coverage] = []
+    closest: tuple[Refusal, ...] | None = None
+    for one in held:
+        if one.agreement.analyst != asked.analyst.raw or not set(tables) & set(one.agreement.offer.tables):
+            continue
+        refusals = _problems(one, asked, tables, spent, rho)
+        if not refusals:
+            found.append(_coverage(one, asked, spent, rho))
+        elif closest is None or len(refusals) < len(closest):
+            closest = refusals
+    if found:
+        return min(found, key=_preference)
+    return closest if closest is not None else tuple(_missing(asked.party, table) for table in sorted(tables))
+
+
+def _preference(one: Coverage) -> tuple[bool, int, int, bytes]:
+    return not one.held.agreement.offer.pool, one.price.minor, one.held.until, one.held.digest
+
+
+def _missing(party: PartyId, table: str) -> Refusal:
+    message = (
+        f"party {party} gives `{table}` under licence alone, and you hold none of it; "
+        "see what is offered (mpcctl licence offers) and accept one, or ask that owner"
+    )
+    return Refusal(party, RULE, table, message)
+
+
+# ------------------------------------------------------------------------------------------------ reasons
+
+
+def _problems(one: Held, asked: Asked, tables: Collection[str], spent: Spent, rho: int | None) -> tuple[Refusal, ...]:
+    """Why `one` does not cover the request; nothing if it does."""
+    party = asked.party
+    ended = _ended(one, asked.at)
+    if ended is not None:
+        return (_refusal(party, one, f"{ended}; accept a new one (mpcctl licence offers)"),)
+    reasons = [
+        *_scope_problems(one, asked, tables),
+        *_who_problems(one, asked),
+        *_data_problems(one, asked, tables),
+        *_amount_problems(one, asked, spent, rho),
+    ]
+    return tuple(_refusal(party, one, reason) for reason in reasons)
+
+
+def _refusal(party: PartyId, one: Held, reason: str) -> Refusal:
+    return Refusal(party, RULE, one.name, f"party {party}: your licence {one.name} {reason}")
+
+
+def _ended(one: Held, at: int) -> str | None:
+    if one.revoked_at is not None:
+        return f"was revoked on {_date(one.revoked_at)}"
+    if at >= one.agreement.ends_at:
+        return f"ended on {_date(one.agreement.ends_at)}"
+    if at < one.agreement.begins_at:
+        return "begins later than this session; check the clocks"
+    return None
+
+
+def _scope_problems(one: Held, asked: Asked, tables: Collection[str]) -> list[str]:
+    offer = one.agreement.offer
+    reasons = [
+        f"does not cover `{table}`; one licence must cover all tables of a request"
+        for table in sorted(set(tables) - set(offer.tables))
+    ]
+    for path, verbs in sorted(asked.uses.items()):
+        table, _, column = path.partition(".")
+        grant = offer.grant(table)
+        if table in tables and grant is not None:
+            refused = sorted(verb for verb in verbs if not grant.allows(column, verb))
+            reasons += [f"does not cover the use of `{path}` for `{verb}`" for verb in refused]
+    if offer.functions is not None:
+        missing = sorted(asked.functions - set(offer.functions))
+        reasons += [f"does not cover the function {name} (it covers: {', '.join(offer.functions)})" for name in missing]
+    if not any(purposes.permits(permission, asked.purpose) for permission in offer.purposes):
+        reasons.append(f"is not for the purpose {asked.purpose} (it is for: {', '.join(offer.purposes)})")
+    if offer.pool and set(asked.owners) != set(offer.owners):
+        reasons.append("is of a pool, and covers requests over the data of all its owners together alone")
+    return reasons
+
+
+def _who_problems(one: Held, asked: Asked) -> list[str]:
+    reasons = []
+    facts = asked.facts
+    if not one.agreement.offer.commercial and (facts is None or facts.commercial is not False):
+        reasons.append("is for non-commercial use, and this owner does not know your use to be that")
+    reduced = one.agreement.acceptance.rate_class == "reduced"
+    if reduced and (facts is None or facts.rate_class != "reduced"):
+        reasons.append("has the reduced rate, to which this owner no longer finds you entitled")
+    return reasons
+
+
+def _data_problems(one: Held, asked: Asked, tables: Collection[str]) -> list[str]:
+    offer = one.agreement.offer
+    if offer.newer_versions:
+        return []
+    covered = {table: version for party, table, version in offer.versions if party == asked.party}
+    return [
+        f"covers the data of `{table}` as it was when the licence was offered, and newer data is published since"
+        for table in sorted(set(tables) & asked.data_versions.keys())
+        if covered.get(table) != asked.data_versions[table]
+    ]
+
+
+def _amount_problems(one: Held, asked: Asked, spent: Spent, rho: int | None) -> list[str]:
+    offer = one.agreement.offer
+    reasons = []
+    quota, budget = offer.quota, offer.budget_rho
+    if quota is not None and spent(one.account("queries"), _window(quota, asked.at)) >= quota.queries:
+        reasons.append(_quota_text(quota))
+    if budget is not None and rho is None:
+        reasons.append("allows noisy answers alone; ask with --epsilon")
+    elif budget is not None and spent(one.account("rho"), None) + (rho or 0) > budget:
+        reasons.append(_BUDGET_TEXT)
+    return reasons
+
+
+_BUDGET_TEXT: Final = "has less of its privacy budget left than this request takes; ask with a smaller epsilon"
+
+
+def _quota_text(quota: Quota) -> str:
+    return f"is used up for now: its quota is {quota.queries} in any {quota.days} days"
+
+
+def _window(quota: Quota, at: int) -> int:
+    return max(at - quota.days * _DAY_MS, 0)
+
+
+# ------------------------------------------------------------------------------------------------ price and debits
+
+
+def counters(one: Held, rate: Rate, month: Month, spent: Spent) -> Counters:
+    """What the licence has used, as the price of its next query in `month` depends on it."""
+    free = one.account("queries") if rate.free_period == "term" else one.account("queries", str(month))
+    return Counters(spent(free, None), spent(one.account("charged", str(month)), None))
+
+
+def _coverage(one: Held, asked: Asked, spent: Spent, rho: int | None) -> Coverage:
+    offer, month = one.agreement.offer, Month.of(asked.at)
+    price = price_query(one.agreement.rate, counters(one, one.agreement.rate, month, spent))
+    parts = offer.share(price.minor)
+    party, quota = asked.party, offer.quota
+    if quota is None:
+        queries = Debit(one.account("queries"), 1, None)
+    else:
+        refusal = _refusal(party, one, _quota_text(quota))
+        queries = Debit(one.account("queries"), 1, quota.queries, refusal, _window(quota, asked.at))
+    debits = [
+        queries,
+        Debit(one.account("queries", str(month)), 1, None),
+        Debit(one.account("charged", str(month)), price.minor, None),
+    ]
+    if offer.budget_rho is not None and rho is not None:
+        debits.append(Debit(one.account("rho"), rho, offer.budget_rho, _refusal(party, one, _BUDGET_TEXT)))
+    return Coverage(one, price, parts[party], parts if offer.pool else None, tuple(debits))
+
+
+# ------------------------------------------------------------------------------------------------ duties
+
+DutyState = Literal["to come", "in force", "due", "met", "over"]
+
+
+@dataclass(frozen=True, slots=True)
+class Obligation:
+    """One duty of one licence, with its date."""
+
+    licence: bytes
+    analyst: bytes
+    code: DutyCode
+    due_at: int
+    """When it is due; for MOR, when the moratorium ends."""
+    state: DutyState
+
+
+def obligations(one: Held, met: Mapping[str, int], now_ms: int) -> list[Obligation]:
+    """The duties of a licence, the earliest first.
+
+    Args:
+        one: in force or ended.
+        met: by code, when the owner found a duty fulfilled.
+        now_ms: the owner's clock.
+    """
+    found = []
+    for duty in one.agreement.offer.duties:
+        start = one.agreement.begins_at if duty.start == "acceptance" else one.until
+        due = start + duty.days * _DAY_MS
+        state: DutyState
+        if duty.code == "MOR":
+            state = "in force" if now_ms < due else "over"
+        elif duty.code in met:
+            state = "met"
+        else:
+            state = "to come" if now_ms < due else "due"
+        found.append(Obligation(one.digest, one.agreement.analyst, duty.code, due, state))
+    return sorted(found, key=lambda obligation: (obligation.due_at, obligation.code))
+
+
+def _date(at_ms: int) -> str:
+    return dt.datetime.fromtimestamp(at_ms // 1000, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
