@@ -1,0 +1,226 @@
+"""Differencing: no answer may differ from an earlier one by fewer people than a cell needs; decided on shares.
+
+Theory of operation.  Who holds what:
+
+    everybody        the *pairs*: which set of persons of this question stands beside which of an earlier one, a list
+                     that follows from the questions' texts alone (`mpcd.compile.beside`)
+    input party h    per pair min(|difference|, t): how many of its own persons have a row in one of the two sets and
+                     not in the other, up to the floor's threshold t
+    compute party i  replicated shares of these numbers, bit by bit in `width(t)` bits (rule 7)
+
+A pair is *far* if the pooled difference passes the floor and `min_owners`, the same two rules that a cell must pass.  A
+difference of nobody is not far (rule 21): otherwise the answer to "all but the people of whom ..." would tell whether
+there are any.  A *target* is one set of this question; it stands if all its pairs are far.  A gate keeps a cell only if
+every target that the cell's values follow from stands: its sets in that cell, and the margins that hold the cell.
+
+*Clamping is exact.*  Both rules are monotone and ask of sums whether they reach at most t: sum over others of c reaches
+t exactly if the sum of min(c, t) does; c >= 1 exactly if min(c, t) >= 1.  So an owner gives few bits, and tells the
+compute parties' circuit nothing that the rules do not need.
+
+*Fails are not told apart.*  The result is one bit per gate and cell that the gate merges with the floor's: an answer
+that is hidden because of another analyst's question looks like one about few people.
+
+Source: own.
+Security: as `binary.and_`.  A lying owner can only lie about its own differences, and the floor asks the others' sum.
+Cost: `cost(...)`; rounds are those of the floor, plus log2 of the most pairs of a target, plus log2 of the most targets
+    of a cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from mpcd.field import Vector, bits
+from mpcd.protocols import binary, compare
+from mpcd.protocols.binary import cost_and
+from mpcd.protocols.context import Context
+from mpcd.protocols.cost import WORD_BITS, Cost
+from mpcd.release import floor, min_owners, sums
+from mpcd.release.gate import GateRules
+from mpcd.sharing import Planes
+
+Places = npt.NDArray[np.int64]
+NAME: Final = "floor"
+"""What a cell that fails is said to fail by: the rule has no public name of its own (rule 21)."""
+
+
+def width(threshold: int) -> int:
+    """Bits of one clamped difference."""
+    return threshold.bit_length()
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """One layer of a segmented AND: which elements are multiplied, and how the next vector is put together."""
+
+    left: Places
+    right: Places
+    rest: Places
+    order: Places
+    """Places in (products, then rest)."""
+
+
+def _layers(sizes: Places) -> list[_Layer]:
+    """The tree that ANDs each of several runs of neighbouring elements down to one."""
+    found: list[_Layer] = []
+    while sizes.size and sizes.max() > 1:
+        starts = np.cumsum(sizes) - sizes
+        pairs, odd = sizes // 2, sizes % 2 == 1
+        before = np.cumsum(pairs) - pairs
+        left = np.repeat(starts, pairs) + 2 * (np.arange(int(pairs.sum())) - np.repeat(before, pairs))
+        rest = (starts + sizes - 1)[odd]
+        # A run becomes its products and then what is left over: sort both by the run that they belong to.
+        runs = np.concatenate([np.repeat(np.arange(sizes.size), pairs), np.flatnonzero(odd)])
+        found.append(_Layer(left, left + 1, rest, np.argsort(runs, kind="stable")))
+        sizes = pairs + odd
+    return found
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which pairs make which target, and which targets each gate's cells hang on; public."""
+
+    targets: Places
+    """Per target how many pairs it has, at least one; the pairs of a target are neighbours."""
+    gates: tuple[Places, ...]
+    """Per gate, shape (targets at most, cells): targets that must stand, -1 for none."""
+
+    @property
+    def pairs(self) -> int:
+        """How many pairs there are."""
+        return int(self.targets.sum())
+
+    @cached_property
+    def cells(self) -> int:
+        """Cells of the answer."""
+        return int(self.gates[0].shape[1])
+
+    @cached_property
+    def wanted(self) -> tuple[Places, Places, Places]:
+        """For each (gate, cell) that hangs on any target: its place gate * cells + cell, its number of targets, them.
+
+        The targets of one place are neighbours in the third vector.
+        """
+        rows = [np.sort(gate, axis=0)[::-1].T.reshape(-1) for gate in self.gates]
+        depth = [gate.shape[0] for gate in self.gates]
+        flat = np.concatenate(rows) if rows else np.zeros(0, dtype=np.int64)
+        places = np.concatenate(
+            [np.repeat(np.arange(self.cells) + index * self.cells, deep) for index, deep in enumerate(depth)]
+        )
+        there = flat >= 0
+        found, sizes = np.unique(places[there], return_counts=True)
+        return found, sizes.astype(np.int64), flat[there]
+
+
+async def evaluate(ctx: Context, rules: GateRules, layout: Layout, given: Sequence[Planes]) -> list[Planes]:
+    """Which cells of which gates are too near to an earlier question.
+
+    Args:
+        ctx: narrowed to this call.
+        rules: the numbers of this session; t is `rules.threshold`.
+        layout: at least one pair.
+        given: per owner the clamped differences, `width(t)` bits, one element per pair.
+
+    Returns:
+        Per gate one plane (width 1) over the cells: 1 where the cell must be hidden.
+    """
+    far = await _far(ctx, rules, given)
+    stands = await _all_of_runs(ctx.narrow("targets"), far, layout.targets)
+    places, sizes, wanted = layout.wanted
+    kept = await _all_of_runs(ctx.narrow("cells"), _taken(stands, wanted), sizes)
+    near = kept.invert(ctx.index)
+    return [_spread(near, places - gate * layout.cells, layout.cells, ctx.index) for gate in range(len(layout.gates))]
+
+
+def _spread(flags: Planes, places: Places, cells: int, index: int) -> Planes:
+    """The flags at their cells, zero in all others."""
+    here = (places >= 0) & (places < cells)
+    none = Planes.public(np.zeros((1, 1), dtype=np.uint64), 1, index)
+    source = np.full(cells, flags.count, dtype=np.int64)
+    source[places[here]] = np.flatnonzero(here)
+    return _taken(Planes.concatenate([flags, none]), source)
+
+
+async def _far(ctx: Context, rules: GateRules, given: Sequence[Planes]) -> Planes:
+    """Per pair: the pooled difference passes the floor and `min_owners`."""
+    owners, count = len(given), given[0].count
+    questions = floor.terms(given, rules.threshold, persons_disjoint=rules.persons_disjoint)
+    flags = await sums.at_least(ctx.narrow("sums"), [*questions, *min_owners.terms(given)])
+    enough, there = flags[:owners], flags[owners:]
+    needed = floor.needed(owners, persons_disjoint=rules.persons_disjoint)
+    if needed == rules.min_owners:
+        both = [Planes.stack([one, other]) for one, other in zip(enough, there, strict=True)]
+        holds = await compare.threshold_count(ctx.narrow("tally"), both, needed)
+        left, right = holds.unstack([count, count])
+    else:
+        left = await compare.threshold_count(ctx.narrow("enough"), enough, needed)
+        right = await compare.threshold_count(ctx.narrow("there"), there, rules.min_owners)
+    return await binary.and_(ctx.narrow("far"), left, right)
+
+
+def _taken(flags: Planes, places: Places) -> Planes:
+    return flags.take(places.astype(np.uint64))
+
+
+async def _all_of_runs(ctx: Context, flags: Planes, sizes: Places) -> Planes:
+    """Per run of neighbouring elements the AND of all of them; runs share their rounds."""
+    for number, layer in enumerate(_layers(sizes)):
+        left, right = _taken(flags, layer.left), _taken(flags, layer.right)
+        product = await binary.and_(ctx.narrow(f"layer{number}"), left, right)
+        joined = Planes.concatenate([product, _taken(flags, layer.rest)]) if layer.rest.size else product
+        flags = _taken(joined, layer.order)
+    return flags
+
+
+def _cost_runs(sizes: Places) -> Cost:
+    total = Cost()
+    for layer in _layers(sizes):
+        total += cost_and(1, layer.left.size)
+    return total
+
+
+def _term_sizes(rules: GateRules, owners: int) -> list[int]:
+    return [*floor.term_sizes(owners, persons_disjoint=rules.persons_disjoint), *[1] * owners]
+
+
+def elements_max(rules: GateRules, owners: int, pairs: int) -> int:
+    """Most elements that one vector of `evaluate` has."""
+    return sums.triples_max(_term_sizes(rules, owners)) * bits.words_for(pairs) * WORD_BITS
+
+
+def message_bytes_max(rules: GateRules, owners: int, pairs: int) -> int:
+    """An upper bound of its longest message: every plane of its longest vector."""
+    planes = sums.term_width(width(rules.threshold), owners, rules.threshold) + 1
+    return planes * elements_max(rules, owners, pairs) // 8
+
+
+def cost(rules: GateRules, layout: Layout, owners: int) -> Cost:
+    """Exact cost of `evaluate`.
+
+    Args:
+        rules: as there.
+        layout: as there.
+        owners: how many give data.
+    """
+    pairs = layout.pairs
+    total = sums.cost(_term_sizes(rules, owners), width(rules.threshold), rules.threshold, bits.words_for(pairs))
+    needed = floor.needed(owners, persons_disjoint=rules.persons_disjoint)
+    if needed == rules.min_owners:
+        total += compare.cost_threshold_count(owners, needed, 2 * bits.words_for(pairs) * WORD_BITS)
+    else:
+        total += compare.cost_threshold_count(owners, needed, pairs)
+        total += compare.cost_threshold_count(owners, rules.min_owners, pairs)
+    total += cost_and(1, pairs)
+    return total + _cost_runs(layout.targets) + _cost_runs(layout.wanted[1])
+
+
+def clamped(differences: Sequence[int] | Places, threshold: int) -> Vector:
+    """One owner's differences as the planes that it gives, at most t each."""
+    numbers = np.minimum(np.asarray(differences, dtype=np.int64), threshold).astype(np.uint64)
+    return bits.to_planes(numbers, width(threshold))

@@ -1,0 +1,124 @@
+"""The rule on shares equals a plain evaluation of it, whatever pairs there are and however owners' parts fall."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from mpcd.errors import MpcdError
+from mpcd.protocols.context import Context
+from mpcd.release import differencing
+from mpcd.release.differencing import Layout
+from mpcd.release.gate import GateRules
+from mpcd.sharing import Planes
+from mpcd.testing.world import Bits, World
+
+
+def rules(**changes: object) -> GateRules:
+    numbers: dict[str, object] = {"threshold": 11, "min_owners": 3, "zeros_shown": True, "persons_disjoint": True}
+    return GateRules(**{**numbers, **changes})  # type: ignore[arg-type]
+
+
+def far(numbers: GateRules, parts: Sequence[int]) -> bool:
+    """The difference of one pair is large enough, from all owners' true parts."""
+    if numbers.persons_disjoint:
+        enough = sum(parts) - max(parts) >= numbers.threshold
+    else:
+        enough = sorted(parts)[-2] >= numbers.threshold
+    return enough and sum(part > 0 for part in parts) >= numbers.min_owners
+
+
+def expected(numbers: GateRules, layout: Layout, parts: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Fail bits per gate and cell, from parts[owner][pair]."""
+    fine = [far(numbers, [owner[pair] for owner in parts]) for pair in range(layout.pairs)]
+    stops = np.cumsum(layout.targets)
+    stands = [all(fine[stop - size : stop]) for size, stop in zip(layout.targets, stops, strict=True)]
+    return [
+        [int(not all(stands[t] for t in gate[:, cell] if t >= 0)) for cell in range(layout.cells)]
+        for gate in layout.gates
+    ]
+
+
+async def run_rule(ctx: Context, given: Sequence[Planes], numbers: GateRules, layout: Layout) -> list[Planes]:
+    return await differencing.evaluate(ctx, numbers, layout, given)
+
+
+def run(world: World, numbers: GateRules, layout: Layout, parts: Sequence[Sequence[int]]) -> list[list[int]]:
+    wide = differencing.width(numbers.threshold)
+    given = [Bits.of([min(part, numbers.threshold) for part in owner], wide) for owner in parts]
+    return [list(plane) for plane in world.run(run_rule, given, numbers, layout)]
+
+
+def layout_of(targets: Sequence[int], *gates: Sequence[Sequence[int]]) -> Layout:
+    return Layout(np.array(targets), tuple(np.array(gate) for gate in gates))
+
+
+def every(values: Sequence[int], owners: int) -> list[list[int]]:
+    """parts[owner][pair]: every combination of the values."""
+    return [list(owner) for owner in zip(*itertools.product(values, repeat=owners), strict=True)]
+
+
+@pytest.mark.parametrize("persons_disjoint", [True, False])
+@pytest.mark.parametrize(("owners", "least"), [(2, 2), (3, 3), (3, 2)])
+def test_each_pair_alone_equals_the_plain_rule(owners: int, least: int, persons_disjoint: bool) -> None:
+    parts = every((0, 1, 5, 6, 10, 11, 12, 5000), owners)
+    pairs = len(parts[0])
+    numbers = rules(min_owners=least, persons_disjoint=persons_disjoint)
+    layout = layout_of([1] * pairs, [list(range(pairs))])
+    wanted = expected(numbers, layout, parts)
+    assert run(World(1), numbers, layout, parts) == wanted
+    assert {0, 1} == set(wanted[0])
+
+
+def test_targets_and_margins_hide_what_hangs_on_them() -> None:
+    rng = random.Random(5)
+    for seed in range(6):
+        targets = [rng.choice((1, 1, 2, 3, 9)) for _ in range(12)]
+        cells = rng.choice((1, 5, 70))
+        gates = [
+            [[rng.choice((-1, -1, *range(12))) for _ in range(cells)] for _ in range(depth)] for depth in (1, 3, 4)
+        ]
+        layout = layout_of(targets, *gates)
+        parts = [[rng.choice((0, 4, 9, 9, 9, 9, 9, 9)) for _ in range(layout.pairs)] for _ in range(4)]
+        assert run(World(seed), rules(), layout, parts) == expected(rules(), layout, parts)
+
+
+def test_a_gate_without_targets_never_fails() -> None:
+    layout = layout_of([1], [[0, -1]], [[-1, -1]])
+    assert run(World(2), rules(), layout, [[0], [0], [0]]) == [[1, 0], [0, 0]]
+
+
+def test_an_empty_difference_is_refused_like_a_small_one() -> None:
+    layout = layout_of([1, 1, 1], [[0, 1, 2]])
+    assert run(World(3), rules(), layout, [[0, 1, 9], [0, 0, 9], [0, 0, 9]]) == [[1, 1, 0]]
+
+
+@pytest.mark.parametrize("owners", [2, 3, 4, 7])
+@pytest.mark.parametrize("persons_disjoint", [True, False])
+def test_cost_is_exact(owners: int, persons_disjoint: bool) -> None:
+    numbers = rules(min_owners=2, persons_disjoint=persons_disjoint)
+    layout = layout_of([3, 1, 70, 2], [[0, 1, -1]], [[1, 2, 3], [-1, 0, 0], [3, 3, 3]])
+    world = World(4)
+    run(world, numbers, layout, [[7] * layout.pairs for _ in range(owners)])
+    assert world.counted() == differencing.cost(numbers, layout, owners)
+
+
+def test_clamping_keeps_every_answer() -> None:
+    """What an owner gives is at most the threshold, in the declared width."""
+    planes = differencing.clamped([0, 10, 11, 10**9], 11)
+    assert len(planes) == differencing.width(11) == 4
+    assert [
+        sum(int(plane[0]) >> place & 1 and 1 << weight for weight, plane in enumerate(planes)) for place in range(4)
+    ] == [0, 10, 11, 11]
+
+
+@pytest.mark.parametrize("step", ["sums/carry/generate", "tally/level1", "far", "targets/layer0"])
+@pytest.mark.parametrize("change", ["shorten", "drop"])
+def test_tampered_messages_are_refused(step: str, change: str) -> None:
+    world = World(6).tamper(step=step, party=1, change=change)  # type: ignore[arg-type]
+    with pytest.raises(MpcdError):
+        run(world, rules(), layout_of([2, 1], [[0, 1]]), [[12] * 3] * 3)
