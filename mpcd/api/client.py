@@ -13,15 +13,18 @@ import socket
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from mpcd import limits
 from mpcd.api import flow
 from mpcd.api import profile as profiles
-from mpcd.api.flow import Answer, Call, Conversation, Flow, OnEvent, Shell
+from mpcd.api.flow import PLAIN, Answer, Call, Conversation, Flow, OnEvent, Options, Shell
 from mpcd.api.profile import Profile
 from mpcd.api.types import Map, Method, NodeInfo
 from mpcd.errors import DaemonUnavailable, MpcdError, RequestInvalid
+
+if TYPE_CHECKING:
+    from mpcd.governance.quote import Line, Quote
 
 T = TypeVar("T")
 NAME: Final = "mpcd-python"
@@ -90,18 +93,22 @@ class Client:
         """What can be asked; see `Backend.describe`."""
         return self._run(flow.describe(self.profile))
 
-    def explain(self, sql: str) -> Map:
+    def explain(self, sql: str, options: Options = PLAIN) -> Map:
         """What `sql` would do, without running it; see `Backend.explain`."""
-        return self._run(flow.explain(need(self.profile), self.node, sql, SHELL))
+        return self._run(flow.explain(need(self.profile), self.node, sql, SHELL, options))
 
-    def sql(self, sql: str, on_event: OnEvent | None = None) -> Answer:
+    def quote(self, sql: str, options: Options = PLAIN) -> tuple[Quote, tuple[Line, ...], Map]:
+        """What `sql` would cost: see `flow.quote`."""
+        return self._run(flow.quote(need(self.profile), self.node, sql, SHELL, options))
+
+    def sql(self, sql: str, on_event: OnEvent | None = None, options: Options = PLAIN) -> Answer:
         """Ask, wait, verify: the finished table and what goes with it.
 
         Raises:
             Refused, PlanInvalid, PeerGone, ...: why there is no answer.
             ResultInvalid: what came back does not fit together and must not be used.
         """
-        return self._run(flow.sql(need(self.profile), self.node, sql, SHELL, on_event))
+        return self._run(flow.sql(need(self.profile), self.node, sql, SHELL, on_event, options))
 
     def call(self, method: Method | str, params: Map | None = None) -> Map:
         """Any method of the API."""

@@ -6,17 +6,20 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
 from mpcd import limits
 from mpcd.api import flow
 from mpcd.api.client import NAME, RECEIVE_BYTES, SHELL, load_profile, need, unavailable
-from mpcd.api.flow import Answer, Call, Conversation, Flow, OnEvent
+from mpcd.api.flow import PLAIN, Answer, Call, Conversation, Flow, OnEvent, Options
 from mpcd.api.profile import Profile
 from mpcd.api.types import Map, Method, NodeInfo
 from mpcd.errors import DaemonUnavailable, MpcdError
+
+if TYPE_CHECKING:
+    from mpcd.governance.quote import Line, Quote
 
 T = TypeVar("T")
 
@@ -45,13 +48,17 @@ class TrioClient:
         """See `Client.describe`."""
         return await self._run(flow.describe(self.profile))
 
-    async def explain(self, sql: str) -> Map:
+    async def explain(self, sql: str, options: Options = PLAIN) -> Map:
         """See `Client.explain`."""
-        return await self._run(flow.explain(need(self.profile), self.node, sql, SHELL))
+        return await self._run(flow.explain(need(self.profile), self.node, sql, SHELL, options))
 
-    async def sql(self, sql: str, on_event: OnEvent | None = None) -> Answer:
+    async def quote(self, sql: str, options: Options = PLAIN) -> tuple[Quote, tuple[Line, ...], Map]:
+        """See `Client.quote`."""
+        return await self._run(flow.quote(need(self.profile), self.node, sql, SHELL, options))
+
+    async def sql(self, sql: str, on_event: OnEvent | None = None, options: Options = PLAIN) -> Answer:
         """See `Client.sql`."""
-        return await self._run(flow.sql(need(self.profile), self.node, sql, SHELL, on_event))
+        return await self._run(flow.sql(need(self.profile), self.node, sql, SHELL, on_event, options))
 
     async def call(self, method: Method | str, params: Map | None = None) -> Map:
         """Any method of the API."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
+from mpcd import canonical
 from mpcd.api.envelope import Decoder, Message, Notification, Request, Response, encode
 from mpcd.api.opening import Opened, open_releases
 from mpcd.api.types import (
@@ -23,6 +24,7 @@ from mpcd.api.types import (
     NodeInfo,
     Notice,
     error_from_map,
+    listing,
     mapping,
     text,
 )
@@ -33,11 +35,13 @@ from mpcd.identity.request import RequestKind
 
 if TYPE_CHECKING:
     from mpcd.api.profile import Profile
+    from mpcd.governance.quote import Line, Quote
     from mpcd.results.table import Table
 
 OnEvent = Callable[[Event], None]
 T = TypeVar("T")
 _IDEMPOTENCY_BYTES: Final = 16
+_QUOTE_DOMAIN: Final = "quote"
 _NOT_OURS: Final = "What answers on this socket does not speak this API."
 
 
@@ -59,6 +63,23 @@ class Shell:
 
     utc_seconds: Callable[[], float]
     entropy: Callable[[int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a question is asked, besides its text."""
+
+    purpose: str | None = None
+    """As DUO writes it; None for the profile's."""
+    privacy: bytes | None = None
+    """What noise is asked for (`governance.privacy.Ask`); None for exact numbers."""
+    wait_seconds: int = 0
+    """How long the request may wait for people to approve it."""
+    quote: bytes | None = None
+    """The quote (`governance.quote.Quote`) whose price the analyst accepts."""
+
+
+PLAIN: Final = Options()
 
 
 class Info(NamedTuple):
@@ -165,28 +186,60 @@ def describe(profile: Profile | None) -> Flow[Map]:
     return result
 
 
-def explain(profile: Profile, node: NodeInfo, sql: str, shell: Shell) -> Flow[Map]:
+def explain(profile: Profile, node: NodeInfo, sql: str, shell: Shell, options: Options = PLAIN) -> Flow[Map]:
     """Ask what `sql` would do."""
-    request, _key = _request(profile, node, sql, shell, "explain")
+    request, _key = make_request(profile, node, sql, shell, "explain", options)
     result = yield Call(Method.EXPLAIN, {"request": request.sign(profile.signing_key).to_bytes()})
     return result
 
 
-def sql(profile: Profile, node: NodeInfo, statement: str, shell: Shell, on_event: OnEvent | None) -> Flow[Answer]:
+def quote(
+    profile: Profile, node: NodeInfo, sql: str, shell: Shell, options: Options = PLAIN
+) -> Flow[tuple[Quote, tuple[Line, ...], Map]]:
+    """Ask what `sql` would cost: the quote, its lines with their signatures checked, and what `explain` tells.
+
+    Raises:
+        RequestInvalid: a line is not signed by the party that it names, or is for another question.
+    """
+    from mpcd.governance.quote import Line, Quote  # noqa: PLC0415  # needed by this flow alone
+
+    request, _key = make_request(profile, node, sql, shell, "quote", options)
+    told = yield Call(Method.EXPLAIN, {"request": request.sign(profile.signing_key).to_bytes()})
+    keys = {party.id: party.signing_key for party in profile.parties.values()}
+    signed = tuple(line for line in _checked(lambda: listing(told, "lines")) if isinstance(line, bytes))
+    lines = tuple(Line.from_signed(line, keys) for line in signed)
+    if any(line.question != request.question_digest() for line in lines):
+        raise RequestInvalid("A party quoted another question than the one that was asked; ask again.")
+    facts: Map = {name: told[name] for name in _QUOTED_FACTS if name in told}
+    at = int(shell.utc_seconds() * 1000)
+    return Quote(request.question_digest(), at, signed, facts), lines, told
+
+
+_QUOTED_FACTS: Final = ("plan_hash", "cells", "rounds", "bytes_sent", "security", "rules", "opened", "privacy")
+
+
+def sql(
+    profile: Profile,
+    node: NodeInfo,
+    statement: str,
+    shell: Shell,
+    on_event: OnEvent | None,
+    options: Options = PLAIN,
+) -> Flow[Answer]:
     """Ask, wait, fetch, verify, finish.
 
     Raises:
         Refused, PlanInvalid, ...: what the daemon reported.
         ResultInvalid: the parties' releases do not fit together.
     """
-    request, result_key = _request(profile, node, statement, shell, "sql")
-    submitted = yield Call(
-        Method.SUBMIT,
-        {
-            "request": request.sign(profile.signing_key).to_bytes(),
-            "idempotency_key": shell.entropy(_IDEMPOTENCY_BYTES).hex(),
-        },
-    )
+    request, result_key = make_request(profile, node, statement, shell, "sql", options)
+    parameters: Map = {
+        "request": request.sign(profile.signing_key).to_bytes(),
+        "idempotency_key": shell.entropy(_IDEMPOTENCY_BYTES).hex(),
+    }
+    if options.quote is not None:
+        parameters["quote"] = options.quote
+    submitted = yield Call(Method.SUBMIT, parameters)
     job = _checked(lambda: text(submitted, "job"))
     yield from watch(job, on_event)
     fetched = yield Call(Method.RESULT, {"job": job})
@@ -220,9 +273,14 @@ def watch(job: str, on_event: OnEvent | None) -> Flow[None]:
             return
 
 
-def _request(
-    profile: Profile, node: NodeInfo, statement: str, shell: Shell, kind: RequestKind
+def make_request(
+    profile: Profile, node: NodeInfo, statement: str, shell: Shell, kind: RequestKind, options: Options = PLAIN
 ) -> tuple[SqlRequest, ResultKey]:
+    """A fresh request, unsigned, and the private key that its result will be sealed to.
+
+    Raises:
+        RequestInvalid: the daemon belongs to another consortium or roster than the profile pins.
+    """
     if node.consortium != profile.consortium or node.roster_hash != profile.roster_hash:
         raise RequestInvalid(
             f"The daemon belongs to {node.consortium}, roster version {node.roster_version} "
@@ -234,13 +292,16 @@ def _request(
     request = SqlRequest.make(
         statement,
         kind=kind,
-        purpose=profile.purpose,
+        purpose=options.purpose or profile.purpose,
         analyst=key.public,
         result_key=result_key.public,
         roster_hash=profile.roster_hash,
         consortium=profile.consortium,
         now=shell.utc_seconds(),
         entropy=shell.entropy,
+        quote_digest=None if options.quote is None else canonical.digest_bytes(_QUOTE_DOMAIN, options.quote),
+        privacy=options.privacy,
+        wait_seconds=options.wait_seconds,
     )
     return request, result_key
 

@@ -108,6 +108,7 @@ class NodeBackend:
             "rounds": cost.rounds,
             "bytes_sent": {"compute": max(cost.compute), "input": cost.input},
             "security": plan.security,
+            "lines": [line for _, line in cast("list[list[Value]]", plan.terms.get("lines", []))],
             "refusals": [_refusal_map(refusal) for refusal in explanation.refusals],
         }
 
