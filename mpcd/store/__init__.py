@@ -9,7 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from mpcd.store.ledger import LedgerHead, LedgerReport, LedgerRow
+    from mpcd.governance.chain import LedgerHead
+    from mpcd.store.ledger import LedgerReport, LedgerRow
     from mpcd.store.store import DurableState, NonceUse, SessionRow, StartReport, Store, verify_ledger
 
 __all__ = [

@@ -1,42 +1,37 @@
-"""The hash chain: what an entry's hash covers, and how a whole ledger is checked.
+"""The ledger in its tables: how it is read, and how all of it is checked.
 
-An entry holds its sequence number, a time, a kind, the session if it belongs to one, a commitment to its content, the
-hash of the entry before it, and its own hash over all of that.  The first entry's predecessor is derived from 32
-random bytes made with the ledger, so that two ledgers share nothing.  A commitment is a hash over 32 bytes of salt
-and the canonical content: with salt and content erased it says nothing about a request, however few requests are
-likely, and still holds its place in the chain.
+What the hashes cover is said in `governance/chain.py`.
 
 What a check finds: a changed, dropped, inserted or reordered entry; changed content; content that disappeared without
 an entry of kind `erased` that names it; a chain shorter or longer than the head says; a session whose state its
 entries do not bear out; a sealed result, request or plan other than the one that was recorded; an account that is not
-the sum of its debits.  What it cannot find alone: a file put back as it was at an earlier moment.  For that a peer
-must remember a head (count and hash): `verify` takes such a remembered head and checks that the chain passes through
-it.
+the sum of its debits.  What it cannot find alone: a ledger that was rewritten from some entry on with all its hashes,
+or put back as it was earlier.  For that the peers remember heads (`heads.py`): `verify` takes such heads and checks
+that the chain passes through each.
+
+Entries that were archived (`segments.py`) are checked from their files where these are here; otherwise the chain goes
+on from the head with which the segment ended, as the entry `archived` says.
 """
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from mpcd import canonical
 from mpcd.errors import LedgerInvalid
+from mpcd.governance import chain
+from mpcd.governance.chain import LedgerHead, commitment, genesis, sealed_digest
 from mpcd.governance.entries import LedgerEntry
 from mpcd.ids import SessionId
 
-SALT_BYTES: Final = 32
-LEDGER_ID_BYTES: Final = 32
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerHead:
-    """How many entries there are and the hash of the last: what peers remember of each other."""
-
-    count: int
-    hash: bytes
+TABLES: Final = (
+    # Entries from `split` on have a header of their own in their hash, those before are of the first format.
+    "ALTER TABLE head ADD COLUMN split INTEGER NOT NULL DEFAULT 0",
+    "UPDATE head SET split = count",
+)
 
 
 class Append(Protocol):
@@ -77,44 +72,31 @@ class LedgerReport:
     kinds: dict[str, int]
     first_milliseconds: int | None
     last_milliseconds: int | None
+    away: int = 0
+    """Archived entries whose file is not here: the chain goes past them, nothing else is checked."""
 
 
-def genesis(ledger_id: bytes) -> bytes:
-    """What stands for the hash before entry 0."""
-    return canonical.digest_bytes("ledger-genesis", ledger_id)
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A range of entries that were archived into a file."""
+
+    first: int
+    count: int
+    previous: bytes
+    """The hash before it."""
+    last: bytes
+    """The hash with which it ends."""
+
+    @property
+    def end(self) -> int:
+        """The sequence after its last entry."""
+        return self.first + self.count
 
 
-def commitment(salt: bytes, body: bytes) -> bytes:
-    """To the canonical content `body`; the salt has a fixed length, so the pair is read in one way."""
-    return canonical.digest_bytes("ledger-commitment", salt + body)
-
-
-def sealed_digest(sealed: bytes) -> bytes:
-    """Of the bytes that a session seals once, as the entry `recorded` names them."""
-    return canonical.digest_bytes("ledger-sealed", sealed)
-
-
-_ENTRY_PREFIX: Final = b"mpcd:ledger-entry:1:"
-
-
-def entry_hash(
-    sequence: int, time_milliseconds: int, kind: str, session: bytes | None, committed: bytes, previous: bytes
-) -> bytes:
-    """Over everything in the row.  A fixed layout with lengths before what varies: one reading, and quick to verify."""
-    name = kind.encode()
-    packed = b"".join(
-        (
-            _ENTRY_PREFIX,
-            sequence.to_bytes(8, "big"),
-            time_milliseconds.to_bytes(8, "big", signed=True),
-            len(name).to_bytes(2, "big"),
-            name,
-            b"\0" if session is None else b"\1" + len(session).to_bytes(2, "big") + session,
-            committed,
-            previous,
-        )
-    )
-    return hashlib.sha256(packed).digest()
+ArchivedEntry = tuple[int, int, str, bytes | None, bytes, bytes | None, bytes | None, int | None]
+"""Sequence, time, kind, session, commitment, salt, body, erased by."""
+Archive = Callable[[Segment], Iterable[ArchivedEntry] | None]
+"""Gives the entries of a segment; None if its file is not here."""
 
 
 _ALL: Final = """
@@ -143,59 +125,118 @@ _NEEDED_ENTRIES: Final = {
     "withheld": ("agreed", "recorded", "withheld"),
     "aborted": ("agreed", "aborted"),
 }
+_SESSIONS_AWAY: Final = "SELECT session FROM archived_session WHERE first < ?"
 _LIFE: Final = frozenset(_NEEDED_ENTRIES)
 """Kinds that say what became of a session; entries of other kinds may belong to one too."""
 
 
-def verify(connection: sqlite3.Connection, remembered: LedgerHead | None = None) -> LedgerReport:
+def verify(
+    connection: sqlite3.Connection, remembered: Sequence[LedgerHead] = (), archive: Archive | None = None
+) -> LedgerReport:
     """Check the whole ledger that `connection` (inside a read transaction) sees.
 
     Args:
         connection: reads one consistent state.
-        remembered: a head that was seen earlier, for instance by a peer.
+        remembered: heads that were seen earlier, for instance by peers.
+        archive: gives the archived entries; without it they are passed over.
 
     Raises:
         LedgerInvalid: names the first bad entry.
     """
     try:
-        return _verify(connection, remembered)
+        return _verify(connection, remembered, archive)
     except sqlite3.Error as error:
         raise LedgerInvalid(f"the state file is damaged ({error}); restore it from a backup") from error
     except (TypeError, ValueError, OverflowError, AttributeError) as error:
         raise LedgerInvalid("the state file is damaged: a field has a wrong type; restore it from a backup") from error
 
 
-def _verify(connection: sqlite3.Connection, remembered: LedgerHead | None) -> LedgerReport:
+def segments(connection: sqlite3.Connection) -> list[Segment]:
+    """What was archived, oldest first."""
+    return [
+        Segment(*row) for row in connection.execute("SELECT first, count, previous, last FROM segment ORDER BY first")
+    ]
+
+
+def _verify(connection: sqlite3.Connection, remembered: Sequence[LedgerHead], archive: Archive | None) -> LedgerReport:
     damage = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(1)")]
     if damage != ["ok"]:
         raise LedgerInvalid(f"the state file is damaged ({damage[0][:200]}); restore it from a backup")
-    row = connection.execute("SELECT ledger_id, count, hash FROM head").fetchone()
+    row = connection.execute("SELECT ledger_id, count, hash, split FROM head").fetchone()
     if row is None:
         raise LedgerInvalid("the ledger has no head; restore the state file from a backup")
-    ledger_id, count, head = row
-    check = _Check(genesis(ledger_id), remembered)
+    ledger_id, count, head, split = row
+    check = _Check(genesis(ledger_id), split, remembered)
+    for segment in segments(connection):
+        check.take_segment(segment, None if archive is None else archive(segment))
     for row in connection.execute(_ALL):
         check.take(*row)
     check.finish(LedgerHead(count, head))
     check.sessions(connection)
-    return LedgerReport(LedgerHead(count, head), len(check.erased), check.kinds, check.first, check.last)
+    report = LedgerHead(count, head), len(check.erased), check.kinds, check.first, check.last
+    return LedgerReport(*report, away=sum(segment.count for segment in check.away))
 
 
 class _Check:
     """The state of one walk along the chain."""
 
-    def __init__(self, start: bytes, remembered: LedgerHead | None) -> None:
+    def __init__(self, start: bytes, split: int, remembered: Sequence[LedgerHead]) -> None:
         self.count = 0
         self.previous = start
-        self.remembered = remembered
+        self.split = split
+        self.remembered: dict[int, bytes] = {}
+        for head in remembered:
+            if self.remembered.setdefault(head.count, head.hash) != head.hash:
+                raise LedgerInvalid(f"two different heads are remembered after {head.count} entries")
         self.kinds: dict[str, int] = {}
         self.erased: dict[int, int] = {}
         self.erasures: dict[int, frozenset[int]] = {}
         self.by_session: dict[bytes, list[str]] = {}
         self.bound: dict[bytes, dict[str, canonical.Value]] = {}
+        self.segments: list[Segment] = []
+        self.away: list[Segment] = []
+        self.archived: set[tuple[object, object, object]] = set()
         self.first: int | None = None
         self.last: int | None = None
         self._meet_remembered()
+
+    def take_segment(self, segment: Segment, entries: Iterable[ArchivedEntry] | None) -> None:
+        """Go past an archived segment, through its entries where they are here."""
+        if segment.first != self.count:
+            raise LedgerInvalid(f"ledger entry {self.count} is missing; the next archived one is {segment.first}")
+        if segment.previous != self.previous:
+            raise LedgerInvalid(f"the archived entries from {segment.first} on do not follow those before")
+        self.segments.append(segment)
+        if entries is None:
+            self.away.append(segment)
+            self.count, self.previous = segment.end, segment.last
+            self._meet_remembered()
+            return
+        for sequence, time_milliseconds, kind, session, committed, salt, body, erased_by in entries:
+            made = self._hash(sequence, time_milliseconds, kind, session, committed, self.previous)
+            self.take(
+                sequence,
+                time_milliseconds,
+                kind,
+                session,
+                committed,
+                self.previous,
+                made,
+                sequence,
+                salt,
+                body,
+                erased_by,
+            )
+        if (self.count, self.previous) != (segment.end, segment.last):
+            raise LedgerInvalid(
+                f"the file of the archived entries {segment.first} to {segment.end - 1} was changed or cut"
+            )
+
+    def _hash(
+        self, sequence: int, time_milliseconds: int, kind: str, session: bytes | None, committed: bytes, previous: bytes
+    ) -> bytes:
+        made = chain.entry_hash_1 if sequence < self.split else chain.entry_hash
+        return made(sequence, time_milliseconds, kind, session, committed, previous)
 
     def take(
         self,
@@ -217,7 +258,7 @@ class _Check:
             raise LedgerInvalid(
                 f"ledger entry {sequence} does not follow entry {sequence - 1}: one of them was replaced"
             )
-        if found != entry_hash(sequence, time_milliseconds, kind, session, committed, previous):
+        if found != self._hash(sequence, time_milliseconds, kind, session, committed, previous):
             raise LedgerInvalid(f"ledger entry {sequence} was changed: its hash does not fit")
         if content_sequence is None or (body is None and erased_by is None):
             raise LedgerInvalid(f"the content of ledger entry {sequence} is missing without an entry that erases it")
@@ -234,23 +275,22 @@ class _Check:
         self.last = time_milliseconds
         self.previous = found
         self.count += 1
-        self._meet_remembered()
+        if self.remembered:
+            self._meet_remembered()
 
     def _read(self, sequence: int, kind: str, session: bytes | None, body: bytes) -> None:
         """Keep what a content says about erasures and about its session's row."""
         if kind == "erased":
             self.erasures[sequence] = _erased_sequences(sequence, body)
+        elif kind == "archived":
+            self.archived.add(_archived_range(body))
         elif session is not None and kind in {"agreed", "recorded"}:
             content = canonical.decode(body)
             if isinstance(content, dict):
                 self.bound.setdefault(session, {}).update({name: content[name] for name in _BOUND if name in content})
 
     def _meet_remembered(self) -> None:
-        if (
-            self.remembered is not None
-            and self.remembered.count == self.count
-            and self.remembered.hash != self.previous
-        ):
+        if self.remembered.pop(self.count, self.previous) != self.previous:
             raise LedgerInvalid(
                 f"the ledger was rewritten: the hash after {self.count} entries is not the one remembered"
             )
@@ -262,23 +302,33 @@ class _Check:
             )
         if self.previous != head.hash:
             raise LedgerInvalid(f"the head of the ledger does not fit entry {self.count - 1}")
-        if self.remembered is not None and self.remembered.count > self.count:
-            raise LedgerInvalid(
-                f"the ledger was put back: {self.remembered.count} entries were seen earlier, {self.count} are there"
-            )
+        seen = max(self.remembered, default=0)
+        if seen > self.count:
+            raise LedgerInvalid(f"the ledger was put back: {seen} entries were seen earlier, {self.count} are there")
         for sequence, eraser in self.erased.items():
-            if sequence not in self.erasures.get(eraser, frozenset()):
+            if sequence not in self.erasures.get(eraser, frozenset()) and not self._is_away(eraser):
                 raise LedgerInvalid(
                     f"the content of ledger entry {sequence} is missing without an entry that erases it"
                 )
+        for segment in self.segments:
+            told = (segment.first, segment.count, segment.last) in self.archived
+            if not told and not any(other.first >= segment.end for other in self.away):
+                raise LedgerInvalid(
+                    f"ledger entries {segment.first} to {segment.end - 1} are gone without an entry that archives them"
+                )
+
+    def _is_away(self, sequence: int) -> bool:
+        return any(segment.first <= sequence < segment.end for segment in self.away)
 
     def sessions(self, connection: sqlite3.Connection) -> None:
         """Every session's state is what its entries say, and a result is there exactly if one was recorded."""
         seen = 0
+        away = {row[0] for row in connection.execute(_SESSIONS_AWAY, (max((s.end for s in self.away), default=0),))}
         for session, state, *bound, release in connection.execute(_SESSIONS):
-            seen += 1
             label = f"session {session.hex()[:16]}"
-            if tuple(self.by_session.get(session, ())) != _NEEDED_ENTRIES[state]:
+            told_states = tuple(self.by_session.get(session, ()))
+            seen += session not in away
+            if told_states != (() if session in away else _NEEDED_ENTRIES[state]):
                 raise LedgerInvalid(f"{label} is `{state}`, but its ledger entries say otherwise")
             if release is not None and "recorded" not in _NEEDED_ENTRIES[state]:
                 raise LedgerInvalid(f"{label} has a sealed result that was never recorded")
@@ -302,6 +352,15 @@ def _erased_sequences(sequence: int, body: bytes) -> frozenset[int]:
     if not isinstance(listed, list):
         raise LedgerInvalid(f"ledger entry {sequence} erases nothing that it names")
     return frozenset(item for item in listed if isinstance(item, int))
+
+
+def _archived_range(body: bytes) -> tuple[object, object, object]:
+    """First, count and last hash of the segment that an entry `archived` tells of."""
+    content = canonical.decode(body)
+    details = content.get("details") if isinstance(content, dict) else None
+    if not isinstance(details, dict):
+        return (None, None, None)
+    return details.get("first"), details.get("count"), details.get("last")
 
 
 def read_rows(connection: sqlite3.Connection, first: int, count: int) -> Iterator[LedgerRow]:

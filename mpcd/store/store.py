@@ -40,12 +40,13 @@ from typing import Final, Literal, Self, TypeVar
 
 from mpcd import canonical, limits
 from mpcd.errors import Bug, LedgerInvalid, NotFound, Refused, RequestInvalid, ResultWithheld, StoreFailed
-from mpcd.governance import entries
+from mpcd.governance import chain, entries
+from mpcd.governance.chain import LedgerHead
 from mpcd.governance.entries import Debit, LedgerEntry
 from mpcd.ids import PlanHash, RequestDigest, SessionId
-from mpcd.store import ledger, receipts, schema
+from mpcd.store import heads, ledger, receipts, schema
 from mpcd.store.files import DirectoryLock, private_directory, private_file, sync_directory
-from mpcd.store.ledger import Append, LedgerHead, LedgerReport, LedgerRow
+from mpcd.store.ledger import Append, LedgerReport, LedgerRow
 
 T = TypeVar("T")
 Also = Callable[[sqlite3.Connection], None]
@@ -314,7 +315,7 @@ class Store:
             _advance(connection, session, "agreed", "recorded", now)
             bound: dict[str, canonical.Value] = {"sealed_digest": None}
             if sealed is not None:
-                bound = {"sealed_digest": ledger.sealed_digest(sealed)}
+                bound = {"sealed_digest": chain.sealed_digest(sealed)}
                 row = (session, sealed, bound["sealed_digest"])
                 connection.execute("INSERT INTO sealed VALUES (?, ?, ?)", row)
             if receipt is not None:
@@ -432,7 +433,7 @@ class Store:
         if row is None or row[1] is None:
             raise NotFound("this party holds no sealed result for that session")
         release: bytes = row[1]
-        if ledger.sealed_digest(release) != row[2]:
+        if chain.sealed_digest(release) != row[2]:
             raise StoreFailed("a sealed result was changed on the disk; restore the state file from a backup")
         return release
 
@@ -462,16 +463,16 @@ class Store:
             except canonical.CanonicalError as error:
                 raise StoreFailed("the content of a ledger entry is damaged; verify the ledger") from error
 
-    def verify_ledger(self, remembered: LedgerHead | None = None) -> LedgerReport:
+    def verify_ledger(self, *remembered: LedgerHead) -> LedgerReport:
         """Check the whole ledger, on a connection of its own: sessions go on meanwhile.
 
         Args:
-            remembered: a head seen earlier, that the chain must pass through.
+            remembered: heads seen earlier, that the chain must pass through beside those that peers have signed.
 
         Raises:
             LedgerInvalid: names the first bad entry.
         """
-        return verify_ledger(self._directory, remembered)
+        return verify_ledger(self._directory, *remembered)
 
     # -------------------------------------------------------------------------------------------- inside
 
@@ -540,10 +541,10 @@ class Store:
             self.distrust(f"the ledger {when}; stop mpcd and restore the state file from a backup")
             raise LedgerInvalid(f"nothing was written: {self._broken_because}")
         sequence, previous = head.count, head.hash
-        salt = self._entropy(ledger.SALT_BYTES)
-        committed = ledger.commitment(salt, body)
+        salt = self._entropy(chain.SALT_BYTES)
+        committed = chain.commitment(salt, body)
         milliseconds = _milliseconds(now)
-        made = ledger.entry_hash(sequence, milliseconds, entry.kind, session, committed, previous)
+        made = chain.entry_hash(sequence, milliseconds, entry.kind, session, committed, previous)
         connection.execute(
             "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?)",
             (sequence, milliseconds, entry.kind, session, committed, previous, made),
@@ -564,7 +565,7 @@ _SESSION_COLUMNS: Final = (
 )
 
 
-def verify_ledger(directory: Path, remembered: LedgerHead | None = None) -> LedgerReport:
+def verify_ledger(directory: Path, *remembered: LedgerHead) -> LedgerReport:
     """Check the ledger in `directory`, whether or not a daemon is using it.
 
     Raises:
@@ -572,7 +573,17 @@ def verify_ledger(directory: Path, remembered: LedgerHead | None = None) -> Ledg
         StoreFailed: there is no state in `directory`.
     """
     with _reader(directory) as connection:
-        return ledger.verify(connection, remembered)
+        return ledger.verify(connection, (*remembered, *_witnessed(connection)))
+
+
+def _witnessed(connection: sqlite3.Connection) -> list[LedgerHead]:
+    """What peers have signed of this ledger, read with the same care as the ledger itself."""
+    try:
+        return heads.witnessed(connection)
+    except sqlite3.Error as error:
+        raise LedgerInvalid(f"the state file is damaged ({error}); restore it from a backup") from error
+    except (TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise LedgerInvalid("the state file is damaged: a field has a wrong type; restore it from a backup") from error
 
 
 # ------------------------------------------------------------------------------------------------ parts of transactions
@@ -725,8 +736,10 @@ def _begin_ledger(connection: sqlite3.Connection, entropy: Callable[[int], bytes
         return
     if connection.execute("SELECT count(*) FROM entry").fetchone()[0]:
         raise StoreFailed("the ledger has lost its head; restore the state file from a backup")
-    ledger_id = entropy(ledger.LEDGER_ID_BYTES)
-    connection.execute("INSERT INTO head VALUES (0, ?, 0, ?)", (ledger_id, ledger.genesis(ledger_id)))
+    ledger_id = entropy(chain.LEDGER_ID_BYTES)
+    connection.execute(
+        "INSERT INTO head (place, ledger_id, count, hash) VALUES (0, ?, 0, ?)", (ledger_id, chain.genesis(ledger_id))
+    )
 
 
 def _stored_head(connection: sqlite3.Connection) -> LedgerHead | None:
