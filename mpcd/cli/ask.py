@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import click
 
 from mpcd.api.types import Map, Method, NodeInfo
 from mpcd.canonical import Value
+from mpcd.cli.asking import accepting_options, asking_options, options_of
 from mpcd.cli.shared import connect, json_option, kilobytes, maps, plural, show, texts, write_json, write_table
 from mpcd.errors import NotFound
 
@@ -57,12 +59,13 @@ def describe(context: click.Context, table: str | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("query")
+@asking_options
 @json_option
 @click.pass_context
-def explain(context: click.Context, query: str, as_json: bool) -> None:
+def explain(context: click.Context, /, query: str, *, as_json: bool, **asked: object) -> None:
     """Show what QUERY would open, cost and need, without running it; - reads it from standard input."""
     with connect(context, signs=True) as client:
-        answer = client.explain(_text(query))
+        answer = client.explain(query_text(query), options_of(asked))
     if as_json:
         write_json(answer)
     else:
@@ -94,7 +97,11 @@ def _print_plan(answer: Map) -> None:
             click.echo(f"  {sentence}")
     for note in texts(answer.get("notes")):
         click.echo(f"\nnote: {note}")
-    refusals = maps(answer, "refusals")
+    print_refusals(maps(answer, "refusals"))
+
+
+def print_refusals(refusals: Sequence[Map]) -> None:
+    """Who refuses and why; what several say alike once."""
     if not refusals:
         click.echo("\nno party refuses")
         return
@@ -114,11 +121,13 @@ def _print_plan(answer: Map) -> None:
 
 @click.command()
 @click.argument("query")
+@asking_options
+@accepting_options
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Write CSV; what else is to be said goes to stderr.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress and no caveats.")
 @click.pass_context
-def sql(context: click.Context, query: str, as_json: bool, as_csv: bool, quiet: bool) -> None:
+def sql(context: click.Context, /, query: str, *, as_json: bool, as_csv: bool, quiet: bool, **asked: object) -> None:
     """Run QUERY over the pooled tables; - reads it from standard input.
 
     NULL is written NULL (JSON null, CSV empty).  A suppressed cell is never written as NULL: the rule's name stands
@@ -126,12 +135,12 @@ def sql(context: click.Context, query: str, as_json: bool, as_csv: bool, quiet: 
     """
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other.")
-    text = _text(query)
+    text, options = query_text(query), options_of(asked)
     from mpcd.cli.progress import progress  # noqa: PLC0415
 
     with connect(context, signs=True) as client:
         with progress(wanted=not quiet) as on_event:
-            answer = client.sql(text, on_event)
+            answer = client.sql(text, on_event, options)
         node = client.node
     from mpcd.cli import caveats  # noqa: PLC0415
     from mpcd.results import render  # noqa: PLC0415
@@ -179,7 +188,8 @@ def _print_status(answer: Map, node: NodeInfo) -> None:
             click.echo(f"{label:<9} {show(value)}")
 
 
-def _text(query: str) -> str:
+def query_text(query: str) -> str:
+    """The query as given, or from standard input for `-`."""
     return sys.stdin.read() if query == "-" else query
 
 

@@ -44,6 +44,7 @@ INTERRUPTED: Final = 130
 _COMMANDS: Final = {
     "describe": ("mpcd.cli.ask", "Show the tables that can be asked about."),
     "explain": ("mpcd.cli.ask", "Show what a query would open, cost and need, without running it."),
+    "quote": ("mpcd.cli.quote", "Show what a query would cost, signed by each owner."),
     "sql": ("mpcd.cli.ask", "Run a query over the pooled tables."),
     "status": ("mpcd.cli.ask", "Show how the daemon is."),
     "peers": ("mpcd.cli.admin", "Show the channels to the other parties."),
