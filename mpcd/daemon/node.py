@@ -27,6 +27,7 @@ from mpcd.api.server import ApiServer, SocketKind
 from mpcd.compile.physical import PhysicalPlan
 from mpcd.compile.program import LocalCells
 from mpcd.daemon import policynews, rosterfile
+from mpcd.daemon.accessdesk import AccessDesk
 from mpcd.daemon.backend import NodeBackend
 from mpcd.daemon.config import Config
 from mpcd.daemon.journal import StoreJournal
@@ -39,7 +40,7 @@ from mpcd.daemon.questions import Questions
 from mpcd.daemon.sessions import Sessions, Settings
 from mpcd.errors import Bug, ConfigurationInvalid, DataInvalid, EngineFailed, MpcdError, PeerGone
 from mpcd.governance import entries
-from mpcd.identity import ChannelKey, SigningKey
+from mpcd.identity import ChannelKey, SigningKey, VerifyKey
 from mpcd.identity.keys import ChannelPublicKey
 from mpcd.ids import PartyId, Role, SessionId
 from mpcd.net import LocalIdentity, Mesh, PeerConfig
@@ -173,6 +174,7 @@ class Node:
         self.sessions = self._make_sessions(config.signing_key.signing_key())
         others = [party.id for party in self.roster.parties if party.id != config.party]
         self.questions = Questions(others, self.mesh.send_control, os.urandom, self._session_event)
+        self.access = AccessDesk(self.journal, self.policy, self.roster.consortium, time.time, self._revoked)
         self.started = time.time()
         self.stopping = trio.Event()
         self._nursery: trio.Nursery | None = None
@@ -269,18 +271,19 @@ class Node:
         )
         await self.journal.entry(entries.roster_loaded(self.roster.version, self.roster_hash))
         await self.journal.entry(entries.policy_loaded(self.policy.digest()))
+        await self.access.load()
         await self.data.open()
         await nursery.start(self.planner.run)
         if self.data.data.manifests:
             await nursery.start(self.engine.run)
         await nursery.start(self.sessions.run)
         await nursery.start(self.questions.run)
+        backend = NodeBackend(self)  # before the mesh: domains answer other parties' questions too
         self.mesh.control_handler = self._control
         await nursery.start(self.mesh.run)
         nursery.start_soon(self._signals)
         for row in report.recorded:
             self.sessions.settle_later(row.session)
-        backend = NodeBackend(self)
         self._sockets = self._listeners()
         for kind, listener in self._sockets.items():
             server = ApiServer(backend, kind, self.config.sockets.admin_uids)
@@ -342,6 +345,10 @@ class Node:
         except PeerGone:
             self.sessions.lost(party)
             self.questions.lost(party)
+
+    def _revoked(self, key: VerifyKey) -> None:
+        """An analyst's access has ended: so has what runs for them."""
+        self.sessions.revoke(lambda signed: signed.request.analyst == key, "the analyst's access has ended")
 
     def _session_event(self, event: str, **fields: object) -> None:
         self.log.info(event, **fields)

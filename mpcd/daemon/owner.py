@@ -9,9 +9,11 @@ from mpcd.canonical import digest_bytes
 from mpcd.daemon.attempt import Attempt
 from mpcd.daemon.check import check_names, read_policy
 from mpcd.daemon.policynews import SECURITY
+from mpcd.governance.access import AccessBook
 from mpcd.governance.decision import Decision
 from mpcd.governance.disclosure import DisclosureRules
-from mpcd.governance.policy import PlanFacts, Policy, Security, decide
+from mpcd.governance.policy import AcceptedAnalyst, PlanFacts, Policy, Security, decide
+from mpcd.identity import VerifyKey
 from mpcd.identity.request import SignedRequest
 from mpcd.ids import PartyId
 from mpcd.plan.ir import LogicalPlan
@@ -26,6 +28,12 @@ class LivePolicy:
         self._me = me
         self._roster = roster
         self.policy, self._digest = self._read()
+        self.book = AccessBook()
+        """Analysts accepted without the file; kept by the access desk."""
+
+    def accepted(self, analyst: VerifyKey, at: int) -> AcceptedAnalyst | None:
+        """The analyst as this owner accepted them, in the file or else in the book, at `at` (milliseconds UTC)."""
+        return self.policy.accepted(analyst) or self.book.accepted(analyst, at)
 
     def _read(self) -> tuple[Policy, bytes]:
         """What the file says now, if it says it about our roster, and the digest of the bytes that were read."""
