@@ -20,6 +20,8 @@ ROSTER_BYTES_MAX: Final = 4 * 2**20
 PLAN_SOURCES_MAX: Final = 8
 PLAN_COHORTS_MAX: Final = 256
 PLAN_VALUES_MAX: Final = 512
+CORRECTION_CHARACTERS_MAX: Final = 400
+"""The reason of a correction."""
 TAX_FIELDS_MAX: Final = 8
 """Tax fields that a price line records."""
 QUOTE_VALID_SECONDS: Final = 24 * 3600
@@ -39,6 +41,17 @@ APPROVAL_EXECUTIONS_MAX: Final = 1_000_000
 """How often one approval may serve."""
 APPROVAL_REASON_CHARACTERS_MAX: Final = 300
 APPROVAL_FORM_BYTES_MAX: Final = 64 * 2**10
+APPROVAL_NAME_CHARACTERS_MIN: Final = 6
+"""Of a request's digest, in hexadecimal, to name it on the command line."""
+APPROVALS_OPEN_PER_ANALYST_MAX: Final = 50
+"""Requests of one analyst that wait, or whose results are kept, at one party."""
+APPROVALS_OPEN_MAX: Final = 5_000
+RULINGS_PER_SUBJECT_MAX: Final = 200
+"""Decisions of approvers, kept, about one request or question."""
+APPROVAL_KEPT_SECONDS: Final = 30 * 86_400
+"""How long requests and results are kept after their end."""
+WAITING_RESULTS_BYTES_MAX: Final = 2**30
+"""Sealed results that wait to be fetched; beyond it no further request may wait."""
 PASSPHRASE_CHARACTERS_MIN: Final = 12
 PASSPHRASE_BYTES_MAX: Final = 1024
 REQUEST_LIFETIME_SECONDS_MAX: Final = 900.0
@@ -185,6 +198,14 @@ LEDGER_CONTENT_BYTES_MAX: Final = 256 * 2**10
 LEDGER_ENTRIES_PER_READ_MAX: Final = 10_000
 DEBITS_PER_SESSION_MAX: Final = 1_000
 STORE_BUSY_SECONDS_MAX: Final = 5.0
+HEADS_INTERVAL_SECONDS: Final = 600.0
+"""How often a party shows the head of its ledger to its peers where no session gives occasion."""
+HEADS_SPACING_SECONDS: Final = 1.0
+"""Between two exchanges of heads, however many sessions end."""
+HEADS_HEADERS_MAX: Final = 4096
+"""Entries that one message proves; a longer absence takes several."""
+LOSSES_PER_PARTY_MAX: Final = 16
+"""Admitted losses that a party takes from one peer; further ones need its operator."""
 LEDGER_CHECK_WAIT_SECONDS_MAX: Final = 10.0
 """How long a start waits for the check of the whole ledger before it goes on in the background."""
 

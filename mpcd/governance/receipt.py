@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Self, cast
+from typing import Final, Self, TypeVar, cast
 
 from mpcd import canonical
 from mpcd.errors import PeerMalformed, ResultInvalid
@@ -22,6 +22,7 @@ from mpcd.ids import PartyId, PlanHash, RequestDigest, SessionId
 
 RECEIPT_VERSION: Final = 1
 DOMAIN: Final = "receipt"
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,44 @@ class Receipt:
                 "lines": [list(line) for line in self.lines],
             }
         )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """The inverse of `to_bytes`; raises `ResultInvalid` for anything else."""
+        try:
+            receipt = cls._read(cast("dict[str, object]", canonical.decode(data)))
+        except (canonical.CanonicalError, KeyError, TypeError, ValueError) as error:
+            raise ResultInvalid("this is no receipt") from error
+        if receipt.to_bytes() != data:
+            raise ResultInvalid("this is no receipt that this version knows")
+        return receipt
+
+    @classmethod
+    def _read(cls, fields: Mapping[str, object]) -> Self:
+        versions = cast("list[tuple[int, dict[str, str]]]", fields["data_versions"])
+        lines = cast("list[list[int | bytes]]", fields["lines"])
+        quote = fields["quote_digest"]
+        return cls(
+            session=SessionId(_typed(fields["session"], bytes)),
+            consortium=_typed(fields["consortium"], str),
+            roster_hash=_typed(fields["roster_hash"], bytes),
+            request_digest=RequestDigest(_typed(fields["request_digest"], bytes)),
+            question_digest=_typed(fields["question_digest"], bytes),
+            quote_digest=None if quote is None else _typed(quote, bytes),
+            analyst=_typed(fields["analyst"], bytes),
+            purpose=_typed(fields["purpose"], str),
+            plan_hash=PlanHash(_typed(fields["plan_hash"], bytes)),
+            at=_typed(fields["at"], int),
+            parties=tuple(PartyId(_typed(party, int)) for party in _typed(fields["parties"], list)),
+            data_versions={_typed(owner, int): dict(tables) for owner, tables in versions},
+            lines=[[_typed(party, int), _typed(line, bytes)] for party, line in lines],
+        )
+
+
+def _typed(value: object, kind: type[_T]) -> _T:
+    if type(value) is not kind:
+        raise TypeError
+    return value
 
 
 @dataclass(frozen=True, slots=True)

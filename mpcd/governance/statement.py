@@ -1,0 +1,479 @@
+"""What one month earned: a statement that anybody who holds the receipts can compute again (pure).
+
+Theory of operation.  Every participant of a session holds the same receipt, with the price line of every owner.  A
+statement adds the lines of one month up, per licence and per owner, and, for licences of which the party that makes it
+holds the deed, the fees that fall due without a query (`price.month_fees`), a pool's divided among its owners as its
+offer says.  Nothing else goes in: no running balance, no counter of the daemon's.
+
+A receipt counts if its session was *released* here.  One that ended `withheld` is owed by nobody; one that is still
+`recorded` is listed as open and counts in the statement that is made when it was settled.  A correction is an entry
+that an owner signs: so much less, or more, for one licence in one month, and why.  Past receipts are never changed.
+
+*Checks.*  Whoever holds a licence's deed can see whether its lines keep to its prices: no more free queries than
+granted, no query above the price, no month above its maximum.  `problems` says what does not.
+
+*Reconciliation.*  Two parties compare receipt by receipt, in order of time: the first that only one has, that differs,
+or that only one counts, is named (`reconcile`), then corrections and totals.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import io
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, Self, TypeVar, cast
+
+from mpcd import canonical, limits
+from mpcd.errors import PeerMalformed, RequestInvalid
+from mpcd.governance import money
+from mpcd.governance.licence import Deed
+from mpcd.governance.price import FeeKind, Month, Rate, month_fees
+from mpcd.governance.quote import Line
+from mpcd.governance.receipt import Receipt, SignedReceipt
+from mpcd.identity import IdentityError, SigningKey, VerifyKey
+from mpcd.ids import PartyId, SessionId
+
+STATEMENT_VERSION: Final = 1
+CORRECTION_DOMAIN: Final = "receipt-correction"
+RECEIPT_NAME_DOMAIN: Final = "receipt-name"
+_T = TypeVar("_T")
+Standing = Literal["released", "recorded", "withheld"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """One receipt with what became of its session at the party that makes the statement."""
+
+    signed: SignedReceipt
+    receipt: Receipt
+    standing: Standing
+
+    @property
+    def name(self) -> bytes:
+        """Digest of the receipt itself, whoever signed it first."""
+        return canonical.digest_bytes(RECEIPT_NAME_DOMAIN, self.signed.receipt)
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One query's price for one owner."""
+
+    session: SessionId
+    at: int
+    party: PartyId
+    licence: bytes
+    analyst: bytes
+    currency: str
+    minor: int
+    free: bool
+    capped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FeeDue:
+    """One fee of one licence for one owner."""
+
+    party: PartyId
+    licence: bytes
+    kind: FeeKind
+    currency: str
+    minor: int
+    days: int
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """An owner's signed word that a licence's month is to be paid differently; negative is a credit."""
+
+    party: PartyId
+    licence: bytes
+    month: Month
+    currency: str
+    minor: int
+    reason: str
+    at: int
+    signature: bytes
+
+    @classmethod
+    def make(
+        cls,
+        party: PartyId,
+        key: SigningKey,
+        *,
+        licence: bytes,
+        month: Month,
+        currency: str,
+        minor: int,
+        reason: str,
+        at: int,
+    ) -> Self:
+        """Signed by the owner `party`; raises `RequestInvalid` if it makes no sense."""
+        good = currency in money.EXPONENTS and minor != 0 and 0 < len(reason) <= limits.CORRECTION_CHARACTERS_MAX
+        if not good or len(licence) != canonical.DIGEST_BYTES:
+            raise RequestInvalid("a correction names a licence, an ISO 4217 currency, an amount and a short reason")
+        body = _correction_bytes(party, licence, month, currency, minor, reason, at)
+        return cls(party, licence, month, currency, minor, reason, at, key.sign(CORRECTION_DOMAIN, body))
+
+    def verify(self, key: VerifyKey) -> None:
+        """Raise `PeerMalformed` unless its party signed it."""
+        body = _correction_bytes(self.party, self.licence, self.month, self.currency, self.minor, self.reason, self.at)
+        try:
+            key.verify(CORRECTION_DOMAIN, body, self.signature)
+        except IdentityError as error:
+            raise PeerMalformed(self.party, "a correction is not signed by the party that it names") from error
+
+    def to_bytes(self) -> bytes:
+        """As it is stored and sent."""
+        body = _correction_bytes(self.party, self.licence, self.month, self.currency, self.minor, self.reason, self.at)
+        return canonical.encode({"correction": body, "signature": self.signature})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """The inverse of `to_bytes`; the signature is not checked; raises `RequestInvalid`."""
+        try:
+            outer = cast("dict[str, bytes]", canonical.decode(data))
+            fields = cast("dict[str, object]", canonical.decode(outer["correction"]))
+            return cls(
+                PartyId(cast("int", fields["party"])),
+                cast("bytes", fields["licence"]),
+                Month.parse(cast("str", fields["month"])),
+                cast("str", fields["currency"]),
+                cast("int", fields["minor"]),
+                cast("str", fields["reason"]),
+                cast("int", fields["at"]),
+                outer["signature"],
+            )
+        except (canonical.CanonicalError, KeyError, TypeError, ValueError) as error:
+            raise RequestInvalid("this is no correction") from error
+
+
+def _correction_bytes(
+    party: PartyId, licence: bytes, month: Month, currency: str, minor: int, reason: str, at: int
+) -> bytes:
+    return canonical.encode(
+        {
+            "party": int(party),
+            "licence": licence,
+            "month": str(month),
+            "currency": currency,
+            "minor": minor,
+            "reason": reason,
+            "at": at,
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One month as one party sees it."""
+
+    party: PartyId
+    """Who made it."""
+    consortium: str
+    month: Month
+    receipts: tuple[tuple[SessionId, bytes, int, Standing], ...]
+    """(session, name of the receipt, time, standing) of every receipt of the month, in order of time."""
+    charges: tuple[Charge, ...]
+    fees: tuple[FeeDue, ...]
+    corrections: tuple[Correction, ...]
+    problems: tuple[str, ...]
+    """Where lines do not keep to the prices of a licence whose deed is at hand."""
+
+    def totals(self) -> dict[tuple[PartyId, bytes, str], int]:
+        """Minor units by owner, licence and currency."""
+        sums: dict[tuple[PartyId, bytes, str], int] = defaultdict(int)
+        items: tuple[Charge | FeeDue | Correction, ...] = (*self.charges, *self.fees, *self.corrections)
+        for item in items:
+            sums[item.party, item.licence, item.currency] += item.minor
+        return dict(sorted(sums.items()))
+
+    def owed_to(self, party: PartyId) -> dict[str, int]:
+        """Minor units owed to one owner, by currency."""
+        sums: dict[str, int] = defaultdict(int)
+        for (owner, _, currency), minor in self.totals().items():
+            if owner == party:
+                sums[currency] += minor
+        return dict(sums)
+
+    def to_value(self) -> dict[str, canonical.Value]:
+        """For JSON (bytes as hexadecimal there): every row, and the totals as decimals beside minor units."""
+        return {
+            "version": STATEMENT_VERSION,
+            "party": int(self.party),
+            "consortium": self.consortium,
+            "month": str(self.month),
+            "receipts": [[session, name, at, standing] for session, name, at, standing in self.receipts],
+            "charges": [
+                {
+                    "session": one.session,
+                    "at": one.at,
+                    "party": int(one.party),
+                    "licence": one.licence,
+                    "analyst": one.analyst,
+                    "currency": one.currency,
+                    "minor": one.minor,
+                    "free": one.free,
+                    "capped": one.capped,
+                }
+                for one in self.charges
+            ],
+            "fees": [
+                {
+                    "party": int(fee.party),
+                    "licence": fee.licence,
+                    "kind": fee.kind,
+                    "currency": fee.currency,
+                    "minor": fee.minor,
+                    "days": fee.days,
+                }
+                for fee in self.fees
+            ],
+            "corrections": [one.to_bytes() for one in self.corrections],
+            "totals": [
+                {
+                    "party": int(party),
+                    "licence": licence,
+                    "currency": currency,
+                    "minor": minor,
+                    "amount": money.number(minor, currency),
+                }
+                for (party, licence, currency), minor in self.totals().items()
+            ],
+            "problems": list(self.problems),
+        }
+
+    @classmethod
+    def from_value(cls, value: canonical.Value) -> Self:
+        """The inverse of `to_value`, for reconciliation; raises `RequestInvalid`."""
+        try:
+            fields = cast("dict[str, list[dict[str, object]]]", value)
+            receipts = cast("list[list[object]]", fields["receipts"])
+            return cls(
+                party=PartyId(cast("int", fields["party"])),
+                consortium=cast("str", fields["consortium"]),
+                month=Month.parse(cast("str", fields["month"])),
+                receipts=tuple(_receipt_row(*row) for row in receipts),
+                charges=tuple(_charge(row) for row in fields["charges"]),
+                fees=tuple(_fee(row) for row in fields["fees"]),
+                corrections=tuple(Correction.from_bytes(cast("bytes", data)) for data in fields["corrections"]),
+                problems=tuple(cast("list[str]", fields["problems"])),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise RequestInvalid("this is no statement of a month; make it with `mpcctl statement --json`") from error
+
+    def csv_text(self) -> str:
+        """One row for each charge, fee and correction; amounts as decimals."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(["kind", "party", "licence", "analyst", "session", "utc", "currency", "amount", "remark"])
+        for one in self.charges:
+            remark = "free query" if one.free else "monthly maximum" if one.capped else ""
+            row = ["query", int(one.party), one.licence.hex(), one.analyst.hex(), one.session.hex(), utc(one.at)]
+            writer.writerow([*row, one.currency, money.number(one.minor, one.currency), remark])
+        for fee in self.fees:
+            row = [fee.kind, int(fee.party), fee.licence.hex(), "", "", str(self.month)]
+            writer.writerow([*row, fee.currency, money.number(fee.minor, fee.currency), f"{fee.days} days"])
+        for fix in self.corrections:
+            row = ["correction", int(fix.party), fix.licence.hex(), "", "", utc(fix.at)]
+            writer.writerow([*row, fix.currency, money.number(fix.minor, fix.currency), fix.reason])
+        return out.getvalue()
+
+
+def make(
+    party: PartyId,
+    consortium: str,
+    month: Month,
+    settled: Iterable[Settled],
+    deeds: Sequence[Deed],
+    corrections: Iterable[Correction],
+    keys: Mapping[PartyId, VerifyKey],
+) -> Statement:
+    """The statement of one month.
+
+    Args:
+        party: who makes it.
+        consortium: of the roster.
+        month: UTC.
+        settled: receipts of the month, at least; others are left out.
+        deeds: the licences that this party knows.
+        corrections: that this party knows.
+        keys: of the parties in the roster; every line's signature is checked again.
+
+    Raises:
+        RequestInvalid: a line in a receipt is not signed by its owner.
+    """
+    own = sorted(
+        (one for one in settled if Month.of(one.receipt.at) == month), key=lambda one: (one.receipt.at, one.name)
+    )
+    charges = tuple(charge for one in own if one.standing == "released" for charge in _charges(one.receipt, keys))
+    fees = tuple(fee for deed in deeds for fee in _fees(deed, month, charges))
+    problems = tuple(problem for deed in deeds for problem in _problems(deed, month, charges))
+    fixes = sorted((one for one in corrections if one.month == month), key=lambda one: (one.at, one.signature))
+    rows = tuple((one.receipt.session, one.name, one.receipt.at, one.standing) for one in own)
+    return Statement(party, consortium, month, rows, charges, fees, tuple(fixes), problems)
+
+
+def _charges(receipt: Receipt, keys: Mapping[PartyId, VerifyKey]) -> list[Charge]:
+    charges = []
+    for party, signed in receipt.lines:
+        line = Line.from_signed(cast("bytes", signed), keys)
+        if line.party != party or line.question != receipt.question_digest:
+            raise RequestInvalid(f"receipt {receipt.session.hex()[:16]} has a price line of another party or question")
+        charges.append(
+            Charge(
+                receipt.session,
+                receipt.at,
+                line.party,
+                line.licence,
+                receipt.analyst,
+                line.currency,
+                line.minor,
+                line.free,
+                line.capped,
+            )
+        )
+    return charges
+
+
+def _fees(deed: Deed, month: Month, charges: Sequence[Charge]) -> list[FeeDue]:
+    agreement = deed.agreement
+    name, offer = agreement.digest, agreement.offer
+    used = any(charge.licence == name for charge in charges)
+    due = month_fees(agreement.rate, month, accepted_ms=agreement.begins_at, until_ms=deed.until, used=used)
+    return [
+        FeeDue(owner, name, fee.kind, offer.price.currency, share, fee.days)
+        for fee in due
+        for owner, share in offer.share(fee.minor).items()
+    ]
+
+
+def _problems(deed: Deed, month: Month, charges: Sequence[Charge]) -> list[str]:
+    """What the lines of one licence say that its prices do not."""
+    agreement = deed.agreement
+    rate, offer, name = agreement.rate, agreement.offer, agreement.digest
+    by_session: dict[bytes, list[Charge]] = defaultdict(list)
+    for charge in charges:
+        if charge.licence == name:
+            by_session[charge.session].append(charge)
+    label = f"licence {name.hex()[:16]}"
+    found = [
+        f"{label}: session {session.hex()[:16]} is charged above the price of a query"
+        for session, lines in by_session.items()
+        if sum(line.minor for line in lines) > rate.per_query
+    ]
+    free = sum(all(line.free for line in lines) for lines in by_session.values())
+    if rate.free_period == "month" and free > rate.free_queries:
+        found.append(f"{label}: {free} free queries in {month}, {rate.free_queries} are granted")
+    charged = sum(line.minor for lines in by_session.values() for line in lines)
+    if rate.max_per_month is not None and charged > _room(rate):
+        ceiling = money.amount(_room(rate), offer.price.currency)
+        found.append(f"{label}: queries of {month} are charged above the monthly maximum of {ceiling}")
+    owners = {line.party for lines in by_session.values() for line in lines}
+    found += [
+        f"{label}: party {owner} charges under it and is none of its owners"
+        for owner in sorted(owners - set(offer.owners))
+    ]
+    return found
+
+
+def _room(rate: Rate) -> int:
+    assert rate.max_per_month is not None
+    return max(rate.max_per_month - rate.per_month, 0)
+
+
+# ------------------------------------------------------------------------------------------------ reconciling
+
+
+def reconcile(mine: Statement, theirs: Statement) -> list[str]:
+    """Where two parties' statements of one month differ, the first receipt first; empty if they reconcile.
+
+    Sessions in which only one of the two took part are no difference: a receipt is compared if both parties ought to
+    hold it, that is, if either lists it and the owners in its lines include both, or both list it.
+
+    Raises:
+        RequestInvalid: they are of different months or consortia.
+    """
+    if (mine.month, mine.consortium) != (theirs.month, theirs.consortium):
+        raise RequestInvalid("the statements are of different months or consortia; compare like with like")
+    found = _receipt_differences(mine, theirs)
+    common = {charge.licence for charge in mine.charges} & {charge.licence for charge in theirs.charges}
+    ours, others = mine.totals(), theirs.totals()
+    for key in sorted(ours.keys() | others.keys()):
+        party, licence, currency = key
+        if licence in common and ours.get(key, 0) != others.get(key, 0) and not found:
+            found.append(
+                f"licence {licence.hex()[:16]}, party {party}: {money.amount(ours.get(key, 0), currency)} at party "
+                f"{mine.party}, {money.amount(others.get(key, 0), currency)} at party {theirs.party}; "
+                "the receipts agree: compare fees and corrections"
+            )
+    return found
+
+
+def _receipt_differences(mine: Statement, theirs: Statement) -> list[str]:
+    ours = {row[0]: row for row in mine.receipts}
+    others = {row[0]: row for row in theirs.receipts}
+    expected = {charge.session for charge in mine.charges if charge.party == theirs.party}
+    expected |= {charge.session for charge in theirs.charges if charge.party == mine.party}
+    times = {session: row[2] for session, row in (*ours.items(), *others.items())}
+    found = []
+    for session in sorted((ours.keys() & others.keys()) | expected, key=lambda one: (times[one], one)):
+        label = f"receipt of session {session.hex()} ({utc(times[session])})"
+        here, there = ours.get(session), others.get(session)
+        if here is None or there is None:
+            absent = mine.party if here is None else theirs.party
+            found.append(f"{label}: party {absent} does not list it")
+        elif here[1] != there[1]:
+            found.append(f"{label}: parties {mine.party} and {theirs.party} hold different receipts")
+        elif here[3] != there[3]:
+            found.append(f"{label}: {here[3]} at party {mine.party}, {there[3]} at party {theirs.party}")
+    return found
+
+
+# ------------------------------------------------------------------------------------------------ forms
+
+
+def utc(milliseconds: int) -> str:
+    """A time for people: `2026-11-22T10:15:00Z`."""
+    moment = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(milliseconds=milliseconds)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _receipt_row(session: object, name: object, at: object, standing: object) -> tuple[SessionId, bytes, int, Standing]:
+    good = isinstance(session, bytes) and isinstance(name, bytes) and type(at) is int
+    if not good or standing not in {"released", "recorded", "withheld"}:
+        raise TypeError
+    return SessionId(cast("bytes", session)), cast("bytes", name), cast("int", at), standing
+
+
+def _charge(row: Mapping[str, object]) -> Charge:
+    return Charge(
+        SessionId(_typed(row["session"], bytes)),
+        _typed(row["at"], int),
+        PartyId(_typed(row["party"], int)),
+        _typed(row["licence"], bytes),
+        _typed(row["analyst"], bytes),
+        _typed(row["currency"], str),
+        _typed(row["minor"], int),
+        free=_typed(row["free"], bool),
+        capped=_typed(row["capped"], bool),
+    )
+
+
+def _fee(row: Mapping[str, object]) -> FeeDue:
+    return FeeDue(
+        PartyId(_typed(row["party"], int)),
+        _typed(row["licence"], bytes),
+        cast("FeeKind", _typed(row["kind"], str)),
+        _typed(row["currency"], str),
+        _typed(row["minor"], int),
+        _typed(row["days"], int),
+    )
+
+
+def _typed(value: object, kind: type[_T]) -> _T:
+    if type(value) is not kind:
+        raise TypeError
+    return value

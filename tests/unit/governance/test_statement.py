@@ -1,0 +1,260 @@
+"""Statements: recomputed from receipts, the same at every party, and a difference is named."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from dataclasses import replace
+
+import pytest
+
+from mpcd import canonical
+from mpcd.errors import PeerMalformed, RequestInvalid, ResultInvalid
+from mpcd.governance.licence import Agreement, Controller, Deed, Grant, Offer, Revocation, SignedOffer
+from mpcd.governance.price import Month, PricePlan, Rate
+from mpcd.governance.quote import Line
+from mpcd.governance.receipt import DOMAIN, Receipt, SignedReceipt
+from mpcd.governance.statement import Correction, Settled, Standing, Statement, make, reconcile
+from mpcd.identity import SigningKey
+from mpcd.ids import PartyId, PlanHash, RequestDigest, SessionId
+
+SEEDED = random.Random(12)
+KEYS = [SigningKey.generate(SEEDED.randbytes) for _ in range(3)]
+PINNED = {PartyId(place): key.public for place, key in enumerate(KEYS)}
+ANALYST = SigningKey.generate(SEEDED.randbytes)
+NOVEMBER = Month(2026, 11)
+DAY = 86_400_000
+QUESTION = b"q" * 32
+RATE = Rate(per_query=1000, per_month=500, flat_fee=3000, flat_period="monthly", max_per_month=3500, free_queries=1)
+
+
+def agreed(*owners: int, rate: Rate = RATE, accepted: int = NOVEMBER.start_ms) -> Agreement:
+    offer = Offer(
+        consortium="c",
+        nonce=bytes(16),
+        title="breast cancer",
+        controllers=tuple(Controller(PartyId(owner), f"Hospital {owner}", "dpo@example.org") for owner in owners),
+        grants=(Grant("gbsg2", None),),
+        purposes=("HMB",),
+        commercial=False,
+        functions=None,
+        budget_rho=None,
+        price=PricePlan("EUR", rate),
+        split="fixed" if len(owners) > 1 else None,
+        weights=tuple(range(1, len(owners) + 1)),
+        term_days=365,
+        quota=None,
+        newer_versions=True,
+        versions=(),
+        duties=(),
+        legal_title="terms",
+        legal_digest=hashlib.sha256(b"terms").digest(),
+        analysts=None,
+        made_at=accepted - DAY,
+        open_until=accepted + DAY,
+    )
+    signed = SignedOffer(offer, tuple(offer.sign(PartyId(owner), KEYS[owner]) for owner in owners))
+    return Agreement.make(signed, ANALYST, licensee="University", now_ms=accepted, entropy=SEEDED.randbytes)
+
+
+ALONE = agreed(0)
+POOL = agreed(0, 1, 2)
+
+
+def line(licence: Agreement, party: int, minor: int, *, free: bool = False, capped: bool = False) -> bytes:
+    made = Line(
+        party=PartyId(party),
+        question=QUESTION,
+        licence=licence.digest,
+        currency="EUR",
+        minor=minor,
+        rate_class="standard",
+        free=free,
+        capped=capped,
+        pool_minor=None,
+        tax={},
+        valid_until=NOVEMBER.end_ms,
+    )
+    return made.sign(KEYS[party])
+
+
+def settled(number: int, day: int, *lines: tuple[int, bytes], standing: Standing = "released") -> Settled:
+    receipt = Receipt(
+        session=SessionId(number.to_bytes(32, "big")),
+        consortium="c",
+        roster_hash=b"r" * 32,
+        request_digest=RequestDigest(b"d" * 32),
+        question_digest=QUESTION,
+        quote_digest=b"u" * 32,
+        analyst=ANALYST.public.raw,
+        purpose="HMB",
+        plan_hash=PlanHash(b"p" * 32),
+        at=NOVEMBER.start_ms + day * DAY,
+        parties=(PartyId(0), PartyId(1), PartyId(2)),
+        data_versions={0: {"gbsg2": "00"}},
+        lines=[[party, signed] for party, signed in lines],
+    )
+    body = receipt.to_bytes()
+    signed = SignedReceipt(body, {PartyId(place): key.sign(DOMAIN, body) for place, key in enumerate(KEYS)})
+    return Settled(signed, receipt, standing)
+
+
+RECEIPTS = [
+    settled(1, 1, (0, line(ALONE, 0, 0, free=True))),
+    settled(2, 2, (0, line(ALONE, 0, 1000))),
+    settled(3, 3, (0, line(ALONE, 0, 1000))),
+    settled(4, 3, (0, line(ALONE, 0, 1000)), standing="withheld"),
+    settled(5, 4, (0, line(ALONE, 0, 1000, capped=False))),
+    settled(6, 5, (0, line(ALONE, 0, 0, capped=True))),
+    settled(7, 40, (0, line(ALONE, 0, 1000))),
+]
+
+
+def statement(party: int = 0, receipts: list[Settled] = RECEIPTS, **changed: object) -> Statement:
+    return make(
+        PartyId(party),
+        "c",
+        NOVEMBER,
+        receipts,
+        changed.get("deeds", [Deed(ALONE)]),  # type: ignore[arg-type]
+        changed.get("corrections", []),  # type: ignore[arg-type]
+        PINNED,
+    )
+
+
+def test_a_month_is_what_was_released_in_it_and_its_fees() -> None:
+    made = statement()
+    assert [charge.minor for charge in made.charges] == [0, 1000, 1000, 1000, 0]
+    assert {(fee.kind, fee.minor) for fee in made.fees} == {("per_month", 500), ("flat_fee", 3000)}
+    assert made.owed_to(PartyId(0)) == {"EUR": 6500}
+    assert made.problems == ()
+    assert sorted(row[3] for row in made.receipts) == ["released"] * 5 + ["withheld"]
+
+
+def test_the_order_in_which_receipts_are_read_changes_nothing() -> None:
+    shuffled = list(RECEIPTS)
+    random.Random(3).shuffle(shuffled)
+    assert statement(receipts=shuffled) == statement()
+
+
+def test_a_pool_is_split_to_the_last_cent() -> None:
+    deed = Deed(POOL)
+    shares = POOL.offer.share(1000)
+    assert shares == {0: 167, 1: 333, 2: 500}
+    receipts = [settled(1, 1, *((party, line(POOL, party, minor)) for party, minor in shares.items()))]
+    made = statement(receipts=receipts, deeds=[deed])
+    assert sum(made.owed_to(PartyId(party))["EUR"] for party in range(3)) == 1000 + 500 + 3000
+    assert made.problems == ()
+
+
+def test_fees_end_pro_rata_with_the_licence() -> None:
+    ended = Revocation.make(ALONE.digest, PartyId(0), KEYS[0], now_ms=NOVEMBER.start_ms + 15 * DAY)
+    made = statement(receipts=[], deeds=[Deed(ALONE, (), ended)])
+    assert {(fee.kind, fee.minor, fee.days) for fee in made.fees} == {("flat_fee", 1500, 15)}
+
+
+@pytest.mark.parametrize(
+    ("extra", "says"),
+    [
+        (settled(8, 6, (0, line(ALONE, 0, 0, free=True))), "2 free queries"),
+        (settled(8, 6, (0, line(ALONE, 0, 1001))), "above the price of a query"),
+        (settled(8, 6, (0, line(ALONE, 0, 1000))), "above the monthly maximum"),
+        (settled(8, 6, (1, line(ALONE, 1, 0))), "party 1 charges under it"),
+    ],
+    ids=["free", "price", "maximum", "owner"],
+)
+def test_lines_that_break_the_licence_are_named(extra: Settled, says: str) -> None:
+    assert any(says in problem for problem in statement(receipts=[*RECEIPTS, extra]).problems)
+
+
+def test_a_line_that_its_owner_did_not_sign_is_refused() -> None:
+    forged = settled(8, 6, (1, line(ALONE, 0, 0)))
+    with pytest.raises(RequestInvalid, match="another party"):
+        statement(receipts=[forged])
+
+
+def correction(minor: int = -1000) -> Correction:
+    return Correction.make(
+        PartyId(0),
+        KEYS[0],
+        licence=ALONE.digest,
+        month=NOVEMBER,
+        currency="EUR",
+        minor=minor,
+        reason="answered twice",
+        at=NOVEMBER.end_ms + 5,
+    )
+
+
+def test_a_correction_is_a_signed_credit() -> None:
+    credit = correction()
+    credit.verify(PINNED[PartyId(0)])
+    assert Correction.from_bytes(credit.to_bytes()) == credit
+    assert statement(corrections=[credit]).owed_to(PartyId(0)) == {"EUR": 5500}
+    with pytest.raises(PeerMalformed):
+        replace(credit, minor=-2000).verify(PINNED[PartyId(0)])
+    with pytest.raises(PeerMalformed):
+        credit.verify(PINNED[PartyId(1)])
+    with pytest.raises(RequestInvalid):
+        correction(0)
+
+
+def test_two_parties_reconcile() -> None:
+    mine = statement(0)
+    theirs = Statement.from_value(canonical.decode(canonical.encode(statement(1, deeds=[]).to_value())))
+    assert reconcile(mine, replace(theirs, fees=mine.fees)) == []
+
+
+@pytest.mark.parametrize("place", range(6))
+def test_the_receipt_on_which_they_differ_is_named(place: int) -> None:
+    """A changed receipt and one that stands otherwise are named by session; so is a lost one if both are owed by it."""
+    name = RECEIPTS[place].receipt.session.hex()
+    changed = list(RECEIPTS)
+    other = replace(RECEIPTS[place].receipt, purpose="GRU")
+    changed[place] = Settled(replace(RECEIPTS[place].signed, receipt=other.to_bytes()), other, RECEIPTS[place].standing)
+    differences = reconcile(statement(0), statement(1, changed))
+    assert len(differences) == 1
+    assert name in differences[0]
+    assert "different receipts" in differences[0]
+    changed[place] = replace(RECEIPTS[place], standing="recorded")
+    (difference,) = reconcile(statement(0), statement(1, changed))
+    assert name in difference
+    assert "recorded at party 1" in difference
+
+
+def test_a_receipt_that_one_party_lost_is_named() -> None:
+    shared = settled(9, 7, (0, line(POOL, 0, 10)), (1, line(POOL, 1, 20)))
+    (difference,) = reconcile(statement(0, [*RECEIPTS, shared]), statement(1, RECEIPTS))
+    assert shared.receipt.session.hex() in difference
+    assert "party 1 does not list it" in difference
+
+
+def test_other_months_are_not_compared() -> None:
+    with pytest.raises(RequestInvalid, match="different months"):
+        reconcile(statement(), replace(statement(1), month=Month(2026, 12)))
+
+
+def test_csv_writes_decimals() -> None:
+    rows = statement(corrections=[correction()]).csv_text().splitlines()
+    assert rows[0].startswith("kind,party,licence")
+    assert sum(row.startswith("query,0,") for row in rows) == 5
+    assert any("EUR,30.00,30 days" in row for row in rows)
+    assert any("EUR,-10.00,answered twice" in row for row in rows)
+    assert any(",EUR,0.00,free query" in row for row in rows)
+
+
+def test_a_receipt_arrives_as_it_was_sent_and_nothing_else_does() -> None:
+    one = RECEIPTS[1]
+    assert Receipt.from_bytes(one.receipt.to_bytes()) == one.receipt
+    assert SignedReceipt.from_bytes(one.signed.to_bytes()) == one.signed
+    for party in range(3):
+        one.signed.check(PartyId(party), PINNED[PartyId(party)])
+    with pytest.raises(PeerMalformed):
+        one.signed.check(PartyId(0), PINNED[PartyId(1)])
+    value = canonical.decode(one.receipt.to_bytes())
+    assert isinstance(value, dict)
+    for name in value:
+        with pytest.raises(ResultInvalid):
+            Receipt.from_bytes(canonical.encode({key: item for key, item in value.items() if key != name}))
+    with pytest.raises(ResultInvalid):
+        Receipt.from_bytes(canonical.encode({**value, "version": 2}))
