@@ -192,6 +192,18 @@ EVIDENCE_CHUNK_BYTES_MAX: Final = 48 * 2**10
 EVIDENCE_KEPT_BYTES_MAX: Final = 256 * 2**20
 """Documents of all requests that wait at one owner."""
 
+HISTORY_DEFINITIONS_MAX: Final = 1_000
+"""Earlier questions about one table that an owner compares new ones with."""
+HISTORY_LISTED_MAX: Final = 1_500
+"""Of those about any of a question's tables, the newest."""
+HISTORY_DAYS_MIN: Final = 30
+"""Younger ones never make room for new ones."""
+HISTORY_DEFINITION_BYTES_MAX: Final = 64 * 2**10
+HISTORY_PAIRS_MAX: Final = 2**17
+"""Pairs of a set of one question and a set of an earlier one; a question with more is refused."""
+HISTORY_CACHE_BYTES_MAX: Final = 256 * 2**20
+"""Sets of rows that one engine child remembers between questions."""
+
 # --------------------------------------------------------------------------------------------- store
 LEDGER_CONTENT_BYTES_MAX: Final = 256 * 2**10
 """Readable content of one ledger entry."""

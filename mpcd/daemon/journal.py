@@ -51,6 +51,8 @@ class StoreJournal:
         self._limiter = trio.CapacityLimiter(1)
         self._apart = trio.CapacityLimiter(1)
         self._told = False
+        self.session_over: Callable[[], None] = lambda: None
+        """Told after the last entry of a session."""
         self.on_agreed: list[Hook] = []
         """What domains do in the transaction that agrees a session."""
         self.on_recorded: list[Hook] = []
@@ -166,16 +168,19 @@ class StoreJournal:
         """See `session.ports.Journal`."""
         entry = entries.released(sorted(parties))
         await self.run(partial(self._store.commit_released, session, entry, now=self._utc_seconds()))
+        self.session_over()
         self._log("session_released", session=session.hex())
 
     async def aborted(self, session: SessionId, code: str, *, refund: bool, step: str) -> None:
         """See `session.ports.Journal`."""
         entry = entries.aborted(code, refunded=refund, step=step)
         await self.run(partial(self._store.commit_aborted, session, entry, now=self._utc_seconds(), refund=refund))
+        self.session_over()
 
     async def withheld(self, session: SessionId, code: str) -> None:
         """See `session.ports.Journal`."""
         await self.run(partial(self._store.commit_withheld, session, entries.withheld(code), now=self._utc_seconds()))
+        self.session_over()
 
     async def state(self, session: SessionId) -> str | None:
         """See `session.ports.Journal`."""

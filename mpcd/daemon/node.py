@@ -16,6 +16,7 @@ import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -30,6 +31,7 @@ from mpcd.daemon import policynews, rosterfile
 from mpcd.daemon.accessdesk import AccessDesk
 from mpcd.daemon.backend import NodeBackend
 from mpcd.daemon.config import Config
+from mpcd.daemon.heads import HEAD, Heads
 from mpcd.daemon.journal import StoreJournal
 from mpcd.daemon.ledgercheck import LedgerCheck
 from mpcd.daemon.logs import log_network_event
@@ -38,7 +40,7 @@ from mpcd.daemon.owner import LivePolicy
 from mpcd.daemon.policynews import SECURITY
 from mpcd.daemon.questions import Questions
 from mpcd.daemon.sessions import Sessions, Settings
-from mpcd.errors import Bug, ConfigurationInvalid, DataInvalid, EngineFailed, MpcdError, PeerGone
+from mpcd.errors import Bug, ConfigurationInvalid, DataInvalid, EngineFailed, LedgerInvalid, MpcdError, PeerGone
 from mpcd.governance import entries
 from mpcd.identity import ChannelKey, SigningKey, VerifyKey
 from mpcd.identity.keys import ChannelPublicKey
@@ -54,6 +56,7 @@ from mpcd.roster import Roster
 from mpcd.sources.engine import DuckdbEngine, EngineSettings
 from mpcd.sources.planner import Planner
 from mpcd.sources.snapshot import DataSet
+from mpcd.store.heads import note_keys
 from mpcd.store.store import Store
 from mpcd.wire.control import Message
 
@@ -175,6 +178,7 @@ class Node:
         others = [party.id for party in self.roster.parties if party.id != config.party]
         self.questions = Questions(others, self.mesh.send_control, os.urandom, self._session_event)
         self.access = AccessDesk(self.journal, self.policy, self.roster.consortium, time.time, self._revoked)
+        self.heads = self._make_heads(config.signing_key.signing_key())
         self.started = time.time()
         self.stopping = trio.Event()
         self._nursery: trio.Nursery | None = None
@@ -221,6 +225,26 @@ class Node:
         return Sessions(
             settings, SessionNetwork(self.mesh), planner, self.data, self.policy, self.journal, self._session_event
         )
+
+    def _make_heads(self, key: SigningKey) -> Heads:
+        keys = {party.id: VerifyKey.from_text(party.signing_key) for party in self.roster.parties}
+        heads = Heads(
+            self.config.party,
+            key,
+            keys,
+            self.journal,
+            self.ask_peers,
+            time.time,
+            self._ledger_event,
+            self._ledger_contradicted,
+        )
+        self.questions.handle(HEAD, heads.receive)
+        self.journal.session_over = heads.soon
+        return heads
+
+    def _ledger_contradicted(self, reason: str | None) -> None:
+        """What we signed proves our ledger wrong, or its loss was admitted: sessions stop, or go on."""
+        self.sessions.blocked = None if reason is None else LedgerInvalid(reason)
 
     # ------------------------------------------------------------------------------------------ running
 
@@ -271,6 +295,8 @@ class Node:
         )
         await self.journal.entry(entries.roster_loaded(self.roster.version, self.roster_hash))
         await self.journal.entry(entries.policy_loaded(self.policy.digest()))
+        keys = {party.id: (party.signing_key, party.channel_key) for party in self.roster.parties}
+        await self.journal.write(partial(note_keys, keys=keys))
         await self.access.load()
         await self.data.open()
         await nursery.start(self.planner.run)
@@ -278,6 +304,7 @@ class Node:
             await nursery.start(self.engine.run)
         await nursery.start(self.sessions.run)
         await nursery.start(self.questions.run)
+        await nursery.start(self.heads.run)
         backend = NodeBackend(self)  # before the mesh: domains answer other parties' questions too
         self.mesh.control_handler = self._control
         await nursery.start(self.mesh.run)
@@ -335,6 +362,8 @@ class Node:
 
     def _network_event(self, event: Event) -> None:
         log_network_event(self.log, event)
+        if event.name == "channel-open":
+            self.heads.soon()
         if event.name in {"channel-lost", "channel-closed"} and event.party is not None:
             self._look_for(event.party)
 
@@ -349,6 +378,10 @@ class Node:
     def _revoked(self, key: VerifyKey) -> None:
         """An analyst's access has ended: so has what runs for them."""
         self.sessions.revoke(lambda signed: signed.request.analyst == key, "the analyst's access has ended")
+
+    def _ledger_event(self, event: str, **fields: object) -> None:
+        """What is wrong with a ledger, ours or a peer's."""
+        self.log.error(event, **fields)
 
     def _session_event(self, event: str, **fields: object) -> None:
         self.log.info(event, **fields)

@@ -80,6 +80,8 @@ class Sessions:
         self._digests: set[RequestDigest] = set()
         self._nursery: trio.Nursery | None = None
         self.draining = False
+        self.blocked: MpcdError | None = None
+        """Why this party may take no sessions: its ledger is not what it signed."""
 
     @property
     def running_count(self) -> int:
@@ -180,6 +182,8 @@ class Sessions:
         return len(meant)
 
     def _admit(self) -> None:
+        if self.blocked is not None:
+            raise self.blocked
         if self.draining:
             raise Busy("this party is draining and takes no new sessions; ask again later or through another party")
         if len(self._running) >= self._settings.sessions_max:

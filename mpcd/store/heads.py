@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from mpcd import limits
 from mpcd.errors import LedgerInvalid, NotFound
 from mpcd.governance import chain, entries
 from mpcd.governance.chain import LedgerHead, Loss, SignedHead, Witness
@@ -289,6 +290,9 @@ def _keep(connection: sqlite3.Connection, shown: SignedHead, now_milliseconds: i
 
 def _take_loss(connection: sqlite3.Connection, append: Append, loss: Loss, known: SignedHead) -> bool:
     """Take a peer's admission, once: shown again it must not undo what came after it."""
+    (count,) = connection.execute("SELECT count(*) FROM loss WHERE party = ?", (known.party,)).fetchone()
+    if count >= limits.LOSSES_PER_PARTY_MAX:
+        return False
     taken = connection.execute("INSERT OR IGNORE INTO loss VALUES (?, ?)", (loss.to_bytes(), known.party)).rowcount
     if taken == 1:
         made = append(
