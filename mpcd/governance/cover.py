@@ -26,7 +26,8 @@ from mpcd.errors import Refusal
 from mpcd.governance import purposes
 from mpcd.governance.asked import Asked
 from mpcd.governance.entries import Debit
-from mpcd.governance.licence import Agreement, DutyCode, Quota, offer_name
+from mpcd.governance.licence import Agreement
+from mpcd.governance.offer import DutyCode, Quota, offer_name
 from mpcd.governance.price import Counters, Month, QueryPrice, Rate, price_query
 from mpcd.ids import PartyId
 
@@ -181,10 +182,10 @@ def _scope_problems(one: Held, asked: Asked, tables: Collection[str]) -> list[st
 def _who_problems(one: Held, asked: Asked) -> list[str]:
     reasons = []
     facts = asked.facts
-    if not one.agreement.offer.commercial and (facts is None or facts.commercial is not False):
+    if not one.agreement.offer.commercial and facts.commercial is not False:
         reasons.append("is for non-commercial use, and this owner does not know your use to be that")
     reduced = one.agreement.acceptance.rate_class == "reduced"
-    if reduced and (facts is None or facts.rate_class != "reduced"):
+    if reduced and facts.rate_class != "reduced":
         reasons.append("has the reduced rate, to which this owner no longer finds you entitled")
     return reasons
 

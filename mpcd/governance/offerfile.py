@@ -57,9 +57,10 @@ from typing import Final, cast
 
 from mpcd import limits
 from mpcd.errors import LicenceInvalid
-from mpcd.governance import money
+from mpcd.governance import VERBS, money
 from mpcd.governance.document import Section
-from mpcd.governance.licence import (
+from mpcd.governance.money import MoneyError
+from mpcd.governance.offer import (
     DUTY_CODES,
     DUTY_STARTS,
     SPLITS,
@@ -71,8 +72,6 @@ from mpcd.governance.licence import (
     Quota,
     Split,
 )
-from mpcd.governance.money import MoneyError
-from mpcd.governance.policy import VERBS
 from mpcd.governance.price import FLAT_PERIODS, FREE_PERIODS, FlatPeriod, FreePeriod, PricePlan, Rate
 from mpcd.governance.privacy import RHO_UNITS
 from mpcd.identity import IdentityError, VerifyKey
