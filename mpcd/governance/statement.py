@@ -24,7 +24,7 @@ import io
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, Self, TypeVar, cast
+from typing import Final, Literal, NamedTuple, Self, TypeVar, cast
 
 from mpcd import canonical, limits
 from mpcd.errors import PeerMalformed, RequestInvalid
@@ -55,6 +55,17 @@ class Settled:
     def name(self) -> bytes:
         """Digest of the receipt itself, whoever signed it first."""
         return canonical.digest_bytes(RECEIPT_NAME_DOMAIN, self.signed.receipt)
+
+
+class Listed(NamedTuple):
+    """One receipt in a statement's list."""
+
+    session: SessionId
+    name: bytes
+    at: int
+    standing: Standing
+    parties: tuple[PartyId, ...]
+    """Who took part, and so holds the same receipt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +185,8 @@ class Statement:
     """Who made it."""
     consortium: str
     month: Month
-    receipts: tuple[tuple[SessionId, bytes, int, Standing], ...]
-    """(session, name of the receipt, time, standing) of every receipt of the month, in order of time."""
+    receipts: tuple[Listed, ...]
+    """Every receipt of the month, in order of time."""
     charges: tuple[Charge, ...]
     fees: tuple[FeeDue, ...]
     corrections: tuple[Correction, ...]
@@ -205,7 +216,10 @@ class Statement:
             "party": int(self.party),
             "consortium": self.consortium,
             "month": str(self.month),
-            "receipts": [[session, name, at, standing] for session, name, at, standing in self.receipts],
+            "receipts": [
+                [row.session, row.name, row.at, row.standing, [int(party) for party in row.parties]]
+                for row in self.receipts
+            ],
             "charges": [
                 {
                     "session": one.session,
@@ -290,6 +304,8 @@ def make(
     deeds: Sequence[Deed],
     corrections: Iterable[Correction],
     keys: Mapping[PartyId, VerifyKey],
+    *,
+    shared_with: PartyId | None = None,
 ) -> Statement:
     """The statement of one month.
 
@@ -301,18 +317,31 @@ def make(
         deeds: the licences that this party knows.
         corrections: that this party knows.
         keys: of the parties in the roster; every line's signature is checked again.
+        shared_with: leave out what this party does not hold anyway: receipts of sessions without it, licences that it
+            has no part in.
 
     Raises:
         RequestInvalid: a line in a receipt is not signed by its owner.
     """
     own = sorted(
-        (one for one in settled if Month.of(one.receipt.at) == month), key=lambda one: (one.receipt.at, one.name)
+        (
+            one
+            for one in settled
+            if Month.of(one.receipt.at) == month and (shared_with is None or shared_with in one.receipt.parties)
+        ),
+        key=lambda one: (one.receipt.at, one.name),
     )
+    if shared_with is not None:
+        deeds = [deed for deed in deeds if shared_with in deed.agreement.offer.owners]
+        names = {deed.agreement.digest for deed in deeds}
+        corrections = [one for one in corrections if one.licence in names or one.party == shared_with]
     charges = tuple(charge for one in own if one.standing == "released" for charge in _charges(one.receipt, keys))
     fees = tuple(fee for deed in deeds for fee in _fees(deed, month, charges))
     problems = tuple(problem for deed in deeds for problem in _problems(deed, month, charges))
     fixes = sorted((one for one in corrections if one.month == month), key=lambda one: (one.at, one.signature))
-    rows = tuple((one.receipt.session, one.name, one.receipt.at, one.standing) for one in own)
+    rows = tuple(
+        Listed(one.receipt.session, one.name, one.receipt.at, one.standing, one.receipt.parties) for one in own
+    )
     return Statement(party, consortium, month, rows, charges, fees, tuple(fixes), problems)
 
 
@@ -390,8 +419,7 @@ def _room(rate: Rate) -> int:
 def reconcile(mine: Statement, theirs: Statement) -> list[str]:
     """Where two parties' statements of one month differ, the first receipt first; empty if they reconcile.
 
-    Sessions in which only one of the two took part are no difference: a receipt is compared if both parties ought to
-    hold it, that is, if either lists it and the owners in its lines include both, or both list it.
+    Receipts of sessions in which only one of the two took part are no difference.
 
     Raises:
         RequestInvalid: they are of different months or consortia.
@@ -413,22 +441,20 @@ def reconcile(mine: Statement, theirs: Statement) -> list[str]:
 
 
 def _receipt_differences(mine: Statement, theirs: Statement) -> list[str]:
-    ours = {row[0]: row for row in mine.receipts}
-    others = {row[0]: row for row in theirs.receipts}
-    expected = {charge.session for charge in mine.charges if charge.party == theirs.party}
-    expected |= {charge.session for charge in theirs.charges if charge.party == mine.party}
-    times = {session: row[2] for session, row in (*ours.items(), *others.items())}
+    ours = {row.session: row for row in mine.receipts if theirs.party in row.parties}
+    others = {row.session: row for row in theirs.receipts if mine.party in row.parties}
+    times = {session: row.at for session, row in (*ours.items(), *others.items())}
     found = []
-    for session in sorted((ours.keys() & others.keys()) | expected, key=lambda one: (times[one], one)):
+    for session in sorted(times, key=lambda one: (times[one], one)):
         label = f"receipt of session {session.hex()} ({utc(times[session])})"
         here, there = ours.get(session), others.get(session)
         if here is None or there is None:
             absent = mine.party if here is None else theirs.party
             found.append(f"{label}: party {absent} does not list it")
-        elif here[1] != there[1]:
+        elif (here.name, here.parties) != (there.name, there.parties):
             found.append(f"{label}: parties {mine.party} and {theirs.party} hold different receipts")
-        elif here[3] != there[3]:
-            found.append(f"{label}: {here[3]} at party {mine.party}, {there[3]} at party {theirs.party}")
+        elif here.standing != there.standing:
+            found.append(f"{label}: {here.standing} at party {mine.party}, {there.standing} at party {theirs.party}")
     return found
 
 
@@ -441,11 +467,16 @@ def utc(milliseconds: int) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _receipt_row(session: object, name: object, at: object, standing: object) -> tuple[SessionId, bytes, int, Standing]:
-    good = isinstance(session, bytes) and isinstance(name, bytes) and type(at) is int
-    if not good or standing not in {"released", "recorded", "withheld"}:
+def _receipt_row(session: object, name: object, at: object, standing: object, parties: object) -> Listed:
+    if standing not in {"released", "recorded", "withheld"}:
         raise TypeError
-    return SessionId(cast("bytes", session)), cast("bytes", name), cast("int", at), standing
+    return Listed(
+        SessionId(_typed(session, bytes)),
+        _typed(name, bytes),
+        _typed(at, int),
+        standing,
+        tuple(PartyId(_typed(party, int)) for party in _typed(parties, list)),
+    )
 
 
 def _charge(row: Mapping[str, object]) -> Charge:

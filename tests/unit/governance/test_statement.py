@@ -10,7 +10,8 @@ import pytest
 
 from mpcd import canonical
 from mpcd.errors import PeerMalformed, RequestInvalid, ResultInvalid
-from mpcd.governance.licence import Agreement, Controller, Deed, Grant, Offer, Revocation, SignedOffer
+from mpcd.governance.licence import Agreement, Deed, Revocation
+from mpcd.governance.offer import Controller, Grant, Offer, SignedOffer
 from mpcd.governance.price import Month, PricePlan, Rate
 from mpcd.governance.quote import Line
 from mpcd.governance.receipt import DOMAIN, Receipt, SignedReceipt
@@ -128,7 +129,7 @@ def test_a_month_is_what_was_released_in_it_and_its_fees() -> None:
     assert {(fee.kind, fee.minor) for fee in made.fees} == {("per_month", 500), ("flat_fee", 3000)}
     assert made.owed_to(PartyId(0)) == {"EUR": 6500}
     assert made.problems == ()
-    assert sorted(row[3] for row in made.receipts) == ["released"] * 5 + ["withheld"]
+    assert sorted(row.standing for row in made.receipts) == ["released"] * 5 + ["withheld"]
 
 
 def test_the_order_in_which_receipts_are_read_changes_nothing() -> None:
