@@ -87,7 +87,7 @@ class NodeBackend:
         except IdentityError as error:
             raise RequestInvalid(f"the analyst's key cannot be read: {error}") from error
         node = self._node
-        return visible_tables(node.policy.policy, key)
+        return visible_tables(node.policy.policy, node.policy.accepted(key, int(time.time() * 1000)))
 
     async def explain(self, caller: Caller, signed_request: bytes) -> Map:  # noqa: ARG002  # the signature decides
         """See `Backend`; asks all parties, so the refusals are everybody's."""

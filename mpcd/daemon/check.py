@@ -61,7 +61,9 @@ def read_policy(path: Path) -> tuple[Policy, bytes]:
 
 def check_names(policy: Policy, roster: Roster) -> None:
     """Raise `ConfigurationInvalid` where the policy publishes what the roster does not have."""
-    policy.check_against({table.name: [column.name for column in table.columns] for table in roster.tables})
+    policy.check_against(
+        {table.name: {column.name: column.type for column in table.columns} for table in roster.tables}
+    )
 
 
 def check(config: Config) -> Checked:

@@ -10,12 +10,14 @@ from mpcd.daemon.attempt import Attempt
 from mpcd.daemon.check import check_names, read_policy
 from mpcd.daemon.policynews import SECURITY
 from mpcd.governance.access import AccessBook
-from mpcd.governance.decision import Decision
+from mpcd.governance.decision import Asked, Decision, Fineness, decide_all
 from mpcd.governance.disclosure import DisclosureRules
-from mpcd.governance.policy import AcceptedAnalyst, PlanFacts, Policy, Security, decide
+from mpcd.governance.policy import AcceptedAnalyst, Policy, Security
 from mpcd.identity import VerifyKey
 from mpcd.identity.request import SignedRequest
 from mpcd.ids import PartyId
+from mpcd.plan.cuts import column_cuts
+from mpcd.plan.functions import functions
 from mpcd.plan.ir import LogicalPlan
 from mpcd.roster import Roster
 
@@ -56,15 +58,35 @@ class LivePolicy:
         self, request: SignedRequest, plan: LogicalPlan, versions: Mapping[str, str], attempt: Attempt
     ) -> Decision:
         """See `sessions.Owner`."""
-        del versions, attempt
-        facts = PlanFacts(
-            analyst=request.request.analyst,
+        asked = self._asked(request, plan, versions, attempt)
+        return decide_all(self.policy, asked)
+
+    def _asked(self, signed: SignedRequest, plan: LogicalPlan, versions: Mapping[str, str], attempt: Attempt) -> Asked:
+        request = signed.request
+        return Asked(
+            party=self._me,
+            analyst=request.analyst,
+            kind=request.kind,
             tables=tuple(sorted({source.table for source in plan.sources})),
             uses=plan.uses,
-            purpose=request.request.purpose,
+            functions=functions(plan),
+            purpose=request.purpose,
             security=SECURITY,
+            request_digest=request.digest(),
+            question_digest=request.question_digest(),
+            data_versions=versions,
+            at=attempt.at,
+            owners=plan.owners,
+            fineness=tuple(
+                Fineness(one.path, one.verb, one.type, one.scale, one.cuts, one.unique)
+                for one in column_cuts(plan, self._roster)
+            ),
+            privacy=request.privacy,
+            quote_digest=request.quote_digest,
+            attachments=attempt.attachments,
+            wait_seconds=request.wait_seconds,
+            accepted=self.accepted(request.analyst, attempt.at),
         )
-        return Decision(refusals=decide(self.policy, facts, self._me))
 
     def rules(self) -> DisclosureRules:
         """See `sessions.Owner`."""

@@ -5,12 +5,10 @@ from mpcd.governance.entries import Debit, EntryKind, LedgerEntry
 from mpcd.governance.policy import (
     VERBS,
     AcceptedAnalyst,
-    PlanFacts,
     Policy,
     PublishedTable,
     Security,
     Verb,
-    decide,
     visible_tables,
 )
 
@@ -23,13 +21,11 @@ __all__ = [
     "DisclosureRules",
     "EntryKind",
     "LedgerEntry",
-    "PlanFacts",
     "Policy",
     "PublishedTable",
     "RulesInvalidError",
     "Security",
     "Verb",
-    "decide",
     "strictest",
     "visible_tables",
 ]

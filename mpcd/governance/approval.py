@@ -34,6 +34,8 @@ from mpcd import canonical, limits
 from mpcd.errors import ApprovalInvalid, Refusal, RequestInvalid
 from mpcd.governance.asked import Asked, Decision, Wait
 from mpcd.governance.entries import Debit
+from mpcd.governance.people import Approver
+from mpcd.governance.published import Requirement
 from mpcd.identity import IdentityError, Request, SignedRequest, SigningKey, VerifyKey
 from mpcd.ids import PartyId
 
@@ -47,44 +49,10 @@ VERDICTS: Final[tuple[Verdict, ...]] = get_args(Verdict)
 BINDINGS: Final[tuple[Binding, ...]] = get_args(Binding)
 _CAUTION: Final = {verdict: place for place, verdict in enumerate(("approve", "withdraw", "deny"))}
 _TIME_MAX: Final = 2**50
+_RUN_MILLISECONDS_MAX: Final = (limits.APPROVAL_WAIT_SECONDS_MAX + 86_400) * 1000
+"""How far ahead an approval may let a run start; a day for clocks and a request's own lifetime."""
 _PARTY_MAX: Final = 2**31
 _VERSION_CHARACTERS: Final = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Approver:
-    """A person who may approve for this owner."""
-
-    name: str
-    key: VerifyKey
-
-
-@dataclass(frozen=True, slots=True)
-class Requirement:
-    """What an owner's policy asks of people before a request may run."""
-
-    approvers_min: int = 1
-    executions_max: int = 1
-    """How often one approval may serve; 1: once, and for the very request alone."""
-    deadline_seconds: int = limits.APPROVAL_DEADLINE_SECONDS_DEFAULT
-    """How long the approvers may take, from when the request first came."""
-
-    def __post_init__(self) -> None:
-        assert 1 <= self.approvers_min <= limits.APPROVERS_PER_REQUEST_MAX
-        assert 1 <= self.executions_max <= limits.APPROVAL_EXECUTIONS_MAX
-        assert 1 <= self.deadline_seconds <= limits.APPROVAL_WAIT_SECONDS_MAX
-
-    @classmethod
-    def strictest(cls, requirements: Iterable[Self]) -> Self | None:
-        """What satisfies each of them; None if there is none."""
-        every = list(requirements)
-        if not every:
-            return None
-        return cls(
-            max(one.approvers_min for one in every),
-            min(one.executions_max for one in every),
-            min(one.deadline_seconds for one in every),
-        )
 
 
 def closes_at(requirement: Requirement, first_at: int, issued_at: int, wait_seconds: int) -> int:
@@ -436,6 +404,8 @@ def _admit_approval(
         raise ApprovalInvalid("the time in which this request could be approved is over; the analyst must ask again")
     if now >= ruling.run_before:
         raise ApprovalInvalid("the approval has expired; sign a new one")
+    if ruling.run_before > now + _RUN_MILLISECONDS_MAX:
+        raise ApprovalInvalid("the approval would hold for too long; sign one that ends within the longest wait")
     if dict(ruling.data_versions) != dict(data_versions):
         raise ApprovalInvalid(
             "the approval is for another data version than the one that is published now; export the form again"
@@ -483,10 +453,7 @@ def account(signed: SignedRuling) -> str:
 def count(
     asked: Asked, requirement: Requirement, approvers: Sequence[Approver], analyst_name: str, held: Sequence[Held]
 ) -> Count:
-    """Which of the rulings that this owner keeps count for a request now.
-
-    Signatures are checked again: what the store says is no proof.
-    """
+    """Which of the rulings that this owner keeps count for a request now."""
     persons = {one.key.raw: one.name for one in approvers if one.key != asked.analyst and one.name != analyst_name}
     latest = _latest(asked, [one for one in held if one.signed.ruling.approver.raw in persons])
     denied = next((one.signed.ruling for one in latest if one.signed.ruling.verdict == "deny"), None)
@@ -500,26 +467,37 @@ def count(
     return Count(requirement.approvers_min, tuple(counted.values()), denied, stale)
 
 
-def _latest(asked: Asked, held: Sequence[Held]) -> list[Held]:
-    """Each approver's last word on the request and on the question; those on the request first."""
-    subjects: dict[tuple[str, bytes], int] = {
-        ("request", asked.request_digest): 0,
-        ("question", asked.question_digest): 1,
-    }
-    found: dict[tuple[bytes, int], Held] = {}
-    for one in held:
-        ruling = one.signed.ruling
-        place = subjects.get((ruling.binds, ruling.subject))
-        if place is None or ruling.party != asked.party:
-            continue
+def last_words(rulings: Iterable[SignedRuling]) -> list[SignedRuling]:
+    """Each approver's last ruling on each subject; those on requests before those on questions.
+
+    Signatures are checked again: a ruling whose does not fit is nobody's word.
+    """
+    found: dict[tuple[str, bytes, bytes], SignedRuling] = {}
+    for signed in rulings:
+        ruling = signed.ruling
         try:
-            one.signed.verify()
+            signed.verify()
         except ApprovalInvalid:
             continue
-        before = found.get((ruling.approver.raw, place))
-        if before is None or _weight(ruling) > _weight(before.signed.ruling):
-            found[ruling.approver.raw, place] = one
-    return [found[key] for key in sorted(found, key=lambda key: (key[1], key[0]))]
+        place = (ruling.binds, ruling.subject, ruling.approver.raw)
+        before = found.get(place)
+        if before is None or _weight(ruling) > _weight(before.ruling):
+            found[place] = signed
+    return [
+        found[place]
+        for place in sorted(found, key=lambda place: (BINDINGS.index(cast("Binding", place[0])), *place[1:]))
+    ]
+
+
+def _latest(asked: Asked, held: Sequence[Held]) -> list[Held]:
+    """The last words on this request and its question, as they are held."""
+    subjects = {("request", asked.request_digest), ("question", asked.question_digest)}
+    about = {
+        one.signed.digest(): one
+        for one in held
+        if (one.signed.ruling.binds, one.signed.ruling.subject) in subjects and one.signed.ruling.party == asked.party
+    }
+    return [about[signed.digest()] for signed in last_words(one.signed for one in about.values())]
 
 
 def _weight(ruling: Ruling) -> tuple[int, int, bytes]:

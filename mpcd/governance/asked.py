@@ -14,33 +14,16 @@ from mpcd.canonical import Value
 from mpcd.errors import Refusal
 from mpcd.governance.disclosure import ENFORCED
 from mpcd.governance.entries import Debit
-from mpcd.governance.policy import AnalystFacts, Security
+from mpcd.governance.granularity import Fineness
+from mpcd.governance.people import AcceptedAnalyst, AnalystFacts
+from mpcd.governance.policy import Security
 from mpcd.identity import VerifyKey
+from mpcd.identity.request import RequestKind
 from mpcd.ids import PartyId, RequestDigest
 
-RequestKind = Literal["sql", "explain", "quote"]
 Verdict = Literal["agree", "await", "refuse"]
 
 _NOTHING: Final[Mapping[str, Value]] = MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True)
-class Fineness:
-    """How finely a request tells apart the values of one column, by one verb.
-
-    `cuts` are the stored forms c such that a row with c may be treated differently from one with c - 1; None means
-    every value may be.  A declared granularity allows cuts at its own edges alone.
-    """
-
-    path: str
-    """`table.column`."""
-    verb: Literal["filter", "group", "join"]
-    type: str
-    """The column's type in the roster: `integer`, `decimal`, `date`, `dictionary`, `boolean`."""
-    scale: int
-    """What a stored form is multiplied by; 1 except for decimals."""
-    cuts: tuple[int, ...] | None
-    """Ascending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +63,13 @@ class Asked:
     """How long the request may wait for approvals; 0: not at all."""
     enforced: frozenset[str] = ENFORCED
     """Names of the disclosure rules that the session's release gate evaluates."""
-    facts: AnalystFacts | None = None
-    """Who the analyst is, as this owner accepted them (policy or access entry); None: not accepted."""
+    accepted: AcceptedAnalyst | None = None
+    """The analyst as this owner accepted them, in the policy or by an access entry; None: not accepted."""
+
+    @property
+    def facts(self) -> AnalystFacts:
+        """Who the analyst is; of one who is not accepted nothing is known."""
+        return AnalystFacts("") if self.accepted is None else self.accepted.facts
 
     def narrowed(self, tables: tuple[str, ...]) -> Self:
         """The same request as far as it concerns `tables`."""

@@ -190,7 +190,9 @@ def _policy(given: Path | None, roster: Roster, analyst: VerifyKey) -> str:
         except OSError as error:
             raise ConfigurationInvalid(f"Cannot read the policy: {error.strerror}.", path=str(given)) from error
         policy = Policy.parse(text, str(given))
-        policy.check_against({table.name: [column.name for column in table.columns] for table in roster.tables})
+        policy.check_against(
+            {table.name: {column.name: column.type for column in table.columns} for table in roster.tables}
+        )
         return text if policy.analysts else text.rstrip("\n") + "\n" + entry
     lines = [
         "# Permissive: for a sandbox only.",

@@ -12,8 +12,10 @@ import pytest
 from mpcd import canonical, limits
 from mpcd.errors import ApprovalInvalid
 from mpcd.governance import approval
-from mpcd.governance.approval import Approver, Form, Held, Requirement, Ruling, SignedRuling
+from mpcd.governance.approval import Form, Held, Ruling, SignedRuling
 from mpcd.governance.asked import Asked, Decision
+from mpcd.governance.people import Approver
+from mpcd.governance.published import Requirement
 from mpcd.identity import Request, ResultKey, SignedRequest, SigningKey
 from mpcd.ids import PartyId, RosterHash
 
