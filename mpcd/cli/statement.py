@@ -1,0 +1,186 @@
+"""`mpcctl statement`: what a month earned, from receipts alone (layer 15)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mpcd.cli.shared import connect, json_option, maps, plural, show, texts, write_json, write_table
+from mpcd.errors import ConfigurationInvalid, RequestInvalid
+
+if TYPE_CHECKING:
+    from mpcd.canonical import Value
+    from mpcd.governance.statement import Statement
+
+DIFFERENT = 1
+
+
+@click.group()
+def statement() -> None:
+    """What a month earned, recomputed from the receipts that all parties signed."""
+
+
+@statement.command()
+@click.argument("month")
+@click.option("--csv", "as_csv", is_flag=True, help="Write CSV, a row for each query, fee and correction.")
+@json_option
+@click.pass_context
+def month(context: click.Context, month: str, *, as_csv: bool, as_json: bool) -> None:
+    """Show this party's statement of MONTH (UTC, written 2026-11): per licence and per owner, with splits."""
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other.")
+    with connect(context, admin=True) as client:
+        answer = client.call("mpc.v1.MoneyStatement", {"month": month})
+    if as_json:
+        write_json(answer)
+        return
+    from mpcd.governance.statement import Statement  # noqa: PLC0415  # only where a statement is read
+
+    made = Statement.from_value(answer)
+    if as_csv:
+        click.echo(made.csv_text(), nl=False)
+    else:
+        _print(made)
+
+
+def _print(made: Statement) -> None:
+    from mpcd.governance import money  # noqa: PLC0415
+
+    click.echo(f"{made.consortium}, {made.month}, as party {int(made.party)} holds it")
+    by_standing = {name: sum(row.standing == name for row in made.receipts) for name in ("released", "withheld")}
+    click.echo(
+        f"{plural(len(made.receipts), 'receipt')}: {by_standing['released']} released, {by_standing['withheld']} "
+        "withheld (nothing owed)"
+    )
+    free = sum(charge.free for charge in made.charges)
+    capped = sum(charge.capped for charge in made.charges)
+    if made.charges:
+        click.echo(f"{plural(len(made.charges), 'price line')}: {free} free, {capped} at a monthly maximum")
+    rows = []
+    for (party, licence, currency), minor in made.totals().items():
+        queries = [one for one in made.charges if (one.party, one.licence, one.currency) == (party, licence, currency)]
+        fees = sum(fee.minor for fee in made.fees if (fee.party, fee.licence) == (party, licence))
+        fixes = sum(fix.minor for fix in made.corrections if (fix.party, fix.licence) == (party, licence))
+        rows.append(
+            [
+                str(int(party)),
+                licence.hex()[:16],
+                str(len(queries)),
+                money.number(sum(one.minor for one in queries), currency),
+                money.number(fees, currency),
+                money.number(fixes, currency),
+                money.amount(minor, currency),
+            ]
+        )
+    if rows:
+        click.echo()
+        write_table(["owner", "licence", "queries", "for queries", "fees", "corrections", "total net"], rows)
+    else:
+        click.echo("nothing is owed for this month")
+    for problem in made.problems:
+        click.echo(f"\nproblem: {problem}")
+
+
+@statement.command()
+@click.argument("mine", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("theirs", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.pass_context
+def reconcile(context: click.Context, mine: Path, theirs: Path) -> None:
+    """Compare two statements of one month, as files that `mpcctl statement month --json` wrote; needs no daemon."""
+    from mpcd.governance import statement as statements  # noqa: PLC0415
+
+    differences = statements.reconcile(_read(mine), _read(theirs))
+    for difference in differences:
+        click.echo(difference)
+    if not differences:
+        click.echo("the statements reconcile")
+    context.exit(DIFFERENT if differences else 0)
+
+
+@statement.command()
+@click.argument("month")
+@json_option
+@click.pass_context
+def compare(context: click.Context, month: str, *, as_json: bool) -> None:
+    """Ask the other parties for their statements of MONTH and say on which receipt they differ from ours."""
+    with connect(context, admin=True) as client:
+        answer = client.call("mpc.v1.MoneyCompare", {"month": month})
+    parties = maps(answer, "parties")
+    if as_json:
+        write_json(answer)
+    for party in () if as_json else parties:
+        differences, error = texts(party.get("differences")), party.get("error")
+        said = show(error) if error else f"{plural(len(differences), 'difference')}" if differences else "reconciles"
+        click.echo(f"party {show(party.get('party'))}: {said}")
+        for difference in differences:
+            click.echo(f"  {difference}")
+    bad = any(party.get("error") or party.get("differences") for party in parties)
+    context.exit(DIFFERENT if bad else 0)
+
+
+@statement.command()
+@click.argument("month")
+@click.argument("licence")
+@click.argument("amount")
+@click.argument("currency")
+@click.option("--reason", required=True, help="Why; stands in every party's record.")
+@json_option
+@click.pass_context
+def correct(  # its arguments, in the order in which people write them
+    context: click.Context, /, month: str, licence: str, amount: str, currency: str, *, reason: str, as_json: bool
+) -> None:
+    """Sign a correction of LICENCE's MONTH: AMOUNT (-12.50 is a credit; write -- before it) in CURRENCY."""
+    params: dict[str, Value] = {
+        "month": month,
+        "licence": licence,
+        "amount": amount,
+        "currency": currency.upper(),
+        "reason": reason,
+    }
+    with connect(context, admin=True) as client:
+        answer = client.call("mpc.v1.MoneyCorrect", params)
+    if as_json:
+        write_json(answer)
+        return
+    click.echo(f"corrected: licence {show(answer.get('licence'))}, {show(answer.get('month'))}")
+    if answer.get("not_told"):
+        click.echo(f"not told, being away: parties {show(answer.get('not_told'))}; correct again when they are back")
+
+
+def _read(path: Path) -> Statement:
+    from mpcd.governance.statement import Statement  # noqa: PLC0415
+
+    try:
+        return Statement.from_value(_from_json(json.loads(path.read_text(encoding="utf-8"))))
+    except OSError as error:
+        raise ConfigurationInvalid(f"Cannot read the statement: {error.strerror}.", path=str(path)) from error
+    except ValueError as error:
+        raise RequestInvalid(f"{path} is no statement; make it with `mpcctl statement month --json`") from error
+
+
+_HEXADECIMAL = ("session", "licence", "analyst")
+
+
+def _from_json(value: dict[str, Value]) -> dict[str, Value]:
+    """What JSON wrote as hexadecimal, as bytes again."""
+    rows = value.get("receipts")
+    receipts = rows if isinstance(rows, list) else []
+    fixes = value.get("corrections")
+    return {
+        **value,
+        "receipts": [[_octets(row[0]), _octets(row[1]), *row[2:]] for row in receipts if isinstance(row, list)],
+        "charges": [_row(row) for row in maps(value, "charges")],
+        "fees": [_row(row) for row in maps(value, "fees")],
+        "corrections": [_octets(fix) for fix in (fixes if isinstance(fixes, list) else [])],
+    }
+
+
+def _row(row: dict[str, Value]) -> dict[str, Value]:
+    return {name: _octets(item) if name in _HEXADECIMAL else item for name, item in row.items()}
+
+
+def _octets(item: Value) -> bytes:
+    return bytes.fromhex(str(item))
