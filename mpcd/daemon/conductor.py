@@ -19,7 +19,7 @@ contexts; nothing of them is stored or logged, and they go when the session does
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Protocol, cast
 
@@ -30,7 +30,9 @@ from mpcd.compile.choose import program
 from mpcd.compile.physical import PhysicalPlan
 from mpcd.daemon.attempt import NOTHING, Attempt, Explanation, Observer, Outcome, Run
 from mpcd.errors import (
+    AwaitingApproval,
     Bug,
+    CallerFault,
     CheatDetected,
     ClockSkew,
     DeadlineExceeded,
@@ -67,8 +69,8 @@ _SECURITY: Final = "security"
 """Beside the disclosure rules in an answer: the weakest security that the owner accepts."""
 
 
-NOT_HERE: Final = frozenset({Effect.ASK_APPROVERS, Effect.ANSWER_AGAIN, Effect.ASK_PEERS})
-"""Effects that no conductor meets: approvals are not there yet, and a party that restarted asks through `Sessions`."""
+NOT_HERE: Final = frozenset({Effect.ANSWER_AGAIN, Effect.ASK_PEERS})
+"""Effects that no conductor meets: who answers again is another one, and a party that restarted asks by `Sessions`."""
 
 
 class Owner(Protocol):
@@ -78,6 +80,12 @@ class Owner(Protocol):
         self, request: SignedRequest, plan: LogicalPlan, versions: Mapping[str, str], attempt: Attempt
     ) -> Decision:
         """What this owner says to the request: every reason against it, what it waits for, takes and asks for it."""
+        ...
+
+    async def ask_approvers(
+        self, request: SignedRequest, plan: PhysicalPlan, rules_of: Mapping[str, PartyId], keeper: PartyId
+    ) -> None:
+        """Keep the request for this owner's people to decide; nothing else stands against it anywhere."""
         ...
 
     def security(self) -> Security:
@@ -166,6 +174,8 @@ class Conductor:
         self._authentic = False
         self._drawn = {party: self._settings.entropy(agreement.NONCE_BYTES) for party in shell.others}
         self._run: Run | None = None
+        self._rests: Explanation | None = None
+        """What would run if people allowed it."""
         self._links: Links | None = None
         self._keys: PrssKeys | None = None
         self._payload: bytes | None = None
@@ -173,6 +183,7 @@ class Conductor:
         self._sealed = b""
         self._outcome: Outcome | None = None
         self._perform: dict[Effect, Callable[[], Awaitable[Event | None]]] = {
+            Effect.ASK_APPROVERS: self._ask_approvers,
             Effect.COMMIT_REFUSED: self._commit_refused,
             Effect.COMMIT_AGREED: self._commit_agreed,
             Effect.OPEN_LINKS: self._open_links,
@@ -355,15 +366,15 @@ class Conductor:
             versions: dict[str, str] = {}
             if self._me in plan.owners:
                 versions = self._shell.engine.data_versions(tables)
-                self._decision = await self._shell.owner.decide(request, plan, versions, self._attempt)
+                self._decision = await self._decide(plan, versions)
         except MpcdError as error:
             code, text = agreement.failure_of(error)
             failed = Answer(verdict="fail", failure_code=code, failure_message=text, **common)  # type: ignore[arg-type]
             return failed, None
-        refusals = self._decision.refusals
         answer = Answer(
-            verdict="refuse" if refusals else "agree",
-            refusals=refusals,
+            verdict=self._decision.verdict,
+            refusals=self._decision.refusals,
+            waits=self._decision.waits,
             plan_sections=agreement.sections(cast("Mapping[str, object]", plan.to_value())),
             rules={**self._shell.owner.rules().to_value(), _SECURITY: self._shell.owner.security()},
             data_versions=versions,
@@ -371,6 +382,14 @@ class Conductor:
             **common,  # type: ignore[arg-type]
         )
         return answer, plan
+
+    async def _decide(self, plan: LogicalPlan, versions: Mapping[str, str]) -> Decision:
+        """What our owner says; a request that is to run now or not at all waits for nothing."""
+        decision = await self._shell.owner.decide(self._request, plan, versions, self._attempt)
+        if self._attempt.dry_run or self._request.request.wait_seconds > 0:
+            return decision
+        refusals = (*decision.refusals, *(wait.refusal() for wait in decision.waits))
+        return replace(decision, refusals=refusals, waits=())
 
     def _conclude(self, answers: Sequence[Answer], plan: LogicalPlan) -> Explanation:
         """The one conclusion that all parties draw from the same answers."""
@@ -404,13 +423,16 @@ class Conductor:
                 terms=terms.agreed(answers, plan.owners, at=self._attempt.at, privacy=self._request.request.privacy),
             )
             program(physical)  # refuses what it cannot do, at every party alike
+            if not self._attempt.dry_run:
+                self._rests = Explanation(physical, refusals, whose, tuple(answers))
+                agreement.check_waits(answers)
         except (ValueError, TypeError) as error:
             fault = SessionFault("a party's disclosure rules or terms make no sense; compare versions")
             raise Concluded(Event.SOME_FAIL, fault) from error
         except MpcdError as error:
             # Asked what it would say, each party that refuses says so, even where nothing could be run either.
             verdict = Refused(refusals) if self._attempt.dry_run and refusals else error
-            raise Concluded(Event.SOME_REFUSE if isinstance(verdict, Refused) else Event.SOME_FAIL, verdict) from error
+            raise Concluded(_conclusion(verdict), verdict) from error
         return Explanation(physical, refusals, whose, tuple(answers))
 
     @property
@@ -429,10 +451,25 @@ class Conductor:
 
     # ------------------------------------------------------------------------------------------ effects: before running
 
+    async def _ask_approvers(self) -> None:
+        """Keep the request for our own people, if we wait for them; each owner does so for itself."""
+        if self._decision.waits and self._rests is not None:
+            rests = self._rests
+            try:
+                await self._shell.owner.ask_approvers(self._request, rests.plan, rests.rules_of, self._proposer)
+            except MpcdError as error:
+                self._error = error
+                raise
+
     async def _commit_refused(self) -> None:
-        """On the record, if it was really asked: a stranger's words are logged, not kept."""
-        if self._authentic:
-            error = self._error
+        """On the record, if it was really asked: a stranger's words are logged, not kept.
+
+        A request that may wait is not used up by what will pass: its keeper tries again.
+        """
+        error = self._error
+        if self._request.request.wait_seconds > 0 and error is not None and will_pass(error):
+            self._shell.log("waiting_not_run", request=self._request.digest().hex(), code=error.code, reason=str(error))
+        elif self._authentic:
             reasons = self._refusals or (Refusal(self._me, error.code if error else "", "", str(error)),)
             await self._shell.journal.refused(self._request, reasons)
 
@@ -677,6 +714,23 @@ def _check_time(at: int, now: float, proposer: PartyId) -> None:
             f"the clock of party {proposer}, which proposed the session, differs from ours by "
             f"{abs(at / 1000 - now):.0f} s (at most {limits.CLOCK_SKEW_SECONDS_MAX:.0f} s); synchronise them"
         )
+
+
+def will_pass(error: MpcdError) -> bool:
+    """Whether a request that may wait is worth another try after `error`, before anything was agreed."""
+    if isinstance(error, (Refused, CallerFault)):
+        return False
+    return error.retryable or not isinstance(error, SessionFault) or isinstance(error, AwaitingApproval)
+
+
+def _conclusion(verdict: MpcdError) -> Event:
+    match verdict:
+        case Refused():
+            return Event.SOME_REFUSE
+        case AwaitingApproval():
+            return Event.APPROVAL_NEEDED
+        case _:
+            return Event.SOME_FAIL
 
 
 def _recorded(attempt: Attempt, run: Run, *, ask: bool) -> Message:

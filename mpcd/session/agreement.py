@@ -25,13 +25,14 @@ import hmac
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, cast
+from typing import Final, Literal, cast, get_args
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from mpcd import canonical
 from mpcd.errors import (
+    AwaitingApproval,
     CallerFault,
     ClockSkew,
     MpcdError,
@@ -42,6 +43,7 @@ from mpcd.errors import (
     SessionFault,
     closed_codes,
 )
+from mpcd.governance.asked import Wait
 from mpcd.ids import PartyId, RequestDigest, RosterHash, SessionId
 from mpcd.limits import ANSWER_TERMS_BYTES_MAX, CLOCK_SKEW_SECONDS_MAX, REFUSALS_PER_ANSWER_MAX
 
@@ -50,7 +52,8 @@ ATTEMPT_BYTES: Final = 16
 TAG_BYTES: Final = 32
 KEY_BYTES: Final = 32
 
-Verdict = Literal["agree", "refuse", "fail"]
+Verdict = Literal["agree", "await", "refuse", "fail"]
+"""`await`: nothing stands against it but what people may still allow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,8 @@ class Answer:
     clock_seconds: float
     """The author's UTC clock, seconds since 1970."""
     refusals: tuple[Refusal, ...] = ()
+    waits: tuple[Wait, ...] = ()
+    """What is missing and may still come; beside refusals it is told as well."""
     failure_code: str = ""
     failure_message: str = ""
     plan_sections: Mapping[str, bytes] | None = None
@@ -96,6 +101,7 @@ class Answer:
             "nonce": self.nonce,
             "clock_seconds": float(self.clock_seconds),
             "refusals": [[int(r.party), r.rule, r.subject, r.message] for r in self.refusals],
+            "waits": [[int(w.party), w.rule, w.subject, w.message, w.until] for w in self.waits],
             "failure": [self.failure_code, self.failure_message],
             "plan_sections": dict(self.plan_sections or {}),
             "rules": dict(self.rules or {}),
@@ -146,12 +152,23 @@ def _parse_refusals(party: PartyId, value: object) -> tuple[Refusal, ...]:
     return tuple(refusals)
 
 
+def _parse_waits(party: PartyId, value: object) -> tuple[Wait, ...]:
+    _require(holds=isinstance(value, list) and len(value) <= REFUSALS_PER_ANSWER_MAX)
+    waits = []
+    for row in cast("list[list[object]]", value):
+        author, rule, subject, message, until = row
+        _require(holds=author == int(party))
+        _require(holds=until is None or (type(until) is int and until >= 0))
+        waits.append(Wait(party, _text(rule), _text(subject), _text(message), cast("int | None", until)))
+    return tuple(waits)
+
+
 def _parse_answer(party: PartyId, value: object) -> Answer:
     _require(holds=isinstance(value, dict))
     fields = cast("dict[str, object]", value)
     _require(holds=fields["party"] == int(party))
     verdict = fields["verdict"]
-    _require(holds=verdict in {"agree", "refuse", "fail"})
+    _require(holds=verdict in get_args(Verdict))
     clock = fields["clock_seconds"]
     _require(holds=isinstance(clock, float) and math.isfinite(clock))
     code, message = cast("list[object]", fields["failure"])
@@ -162,6 +179,8 @@ def _parse_answer(party: PartyId, value: object) -> Answer:
     terms = fields["terms"]
     _require(holds=isinstance(terms, dict) and len(canonical.encode(terms)) <= ANSWER_TERMS_BYTES_MAX)
     refusals = _parse_refusals(party, fields["refusals"])
+    waits = _parse_waits(party, fields["waits"])
+    _require(holds=verdict == "refuse" or (verdict == "await") == bool(waits))
     _require(holds=isinstance(fields["proposer"], int) and isinstance(fields["dry_run"], bool))
     _require(holds=(verdict == "refuse") == bool(refusals))
     _require(holds=(verdict == "fail") == (code != ""))
@@ -176,6 +195,7 @@ def _parse_answer(party: PartyId, value: object) -> Answer:
         nonce=_sized(fields["nonce"], NONCE_BYTES),
         clock_seconds=cast("float", clock),
         refusals=refusals,
+        waits=waits,
         failure_code=_text(code),
         failure_message=_text(message),
         plan_sections={
@@ -236,6 +256,16 @@ def check_verdicts(answers: Sequence[Answer]) -> None:
     alike = len({(answer.failure_code, answer.failure_message) for answer in failures}) == 1
     for answer in failures:
         _raise_failure(answer, named=not (alike and len(failures) == len(answers)))
+
+
+def check_waits(answers: Sequence[Answer]) -> None:
+    """Raise what all answers together still wait for; return if they wait for nothing.
+
+    Asked last, after plans were compared and a program was made: people are not asked to approve what cannot run.
+    """
+    waits = [wait for answer in answers for wait in answer.waits]
+    if waits:
+        raise AwaitingApproval("; ".join(wait.message for wait in waits))
 
 
 def session_id(answers: Iterable[Answer], plan_hash: bytes) -> SessionId:

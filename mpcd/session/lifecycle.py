@@ -7,7 +7,7 @@ with the *effects* that the shell performs, in order, before it offers the next 
 a `Bug`: it ends the session, not the daemon.
 
                  +--> refused
-    proposed ----+--> awaiting approval --> proposed
+    proposed ----+--> awaiting approval --> proposed (anew: another attempt)
                  +--> agreed --> preparing --> running --> verified --> recorded --> released
                                                                            +-------> withheld
     anything before recorded --> aborted
@@ -44,6 +44,12 @@ before `recorded`, because its randomness died with the process (rule 14).
 *The receipt.*  Before anybody records, every participant signs the same receipt and waits for all signatures
 (`SIGN_RECEIPT`, still `running`: a party that withholds its signature costs nobody anything).  So whoever has recorded
 holds the whole receipt, in the same commit as the sealed result.
+
+*Waiting for people.*  `awaiting approval` is no state of a session, for nothing was agreed: it is where a request rests
+between two attempts.  The owners whose approvers must decide keep it (`ASK_APPROVERS`); so does the party that proposed
+it, and proposes it again when an owner's people have decided (`OWNER_DECIDED`), however long that takes and whatever
+was restarted meanwhile.  Every attempt plans, decides and answers from nothing: an approval may be older than data,
+policy or roster.  A denial needs no event of its own, it is the refusal that the next attempt meets.
 
 *Input-only owners* walk the same path: for them `PRODUCT_VERIFIED` means that the compute parties signed the receipt,
 `SEAL` makes nothing, and the second commit holds no sealed bytes.
@@ -84,8 +90,8 @@ class Event(StrEnum):
     """What can happen to a session."""
 
     APPROVAL_NEEDED = "approval_needed"
-    APPROVED = "approved"
-    DENIED = "denied"
+    OWNER_DECIDED = "owner_decided"
+    """People have approved, denied or withdrawn at some owner, or an approval may be late in being told."""
     ALL_AGREE = "all_agree"
     """Everybody's answer is here, permits, and names the same plan."""
     SOME_REFUSE = "some_refuse"
@@ -124,7 +130,7 @@ class Effect(StrEnum):
 
     ASK_APPROVERS = "ask_approvers"
     ANSWER_AGAIN = "answer_again"
-    """Plan, decide and answer anew: the approval may be older than data, policy or roster."""
+    """Propose it again: plan, decide and answer anew."""
     COMMIT_REFUSED = "commit_refused"
     """Entry and burnt nonce: asked, and nothing ran."""
     COMMIT_AGREED = "commit_agreed"
@@ -191,11 +197,10 @@ def _rows() -> dict[tuple[State, Event], Step]:
         (s.PROPOSED, e.AGREEMENT_NOT_COMMITTED): (s.REFUSED, (f.TELL_PEERS, f.TELL_ANALYST)),
         **{(s.PROPOSED, event): unasked for event in (*STOPS, *FAILURES)},
         (s.PROPOSED, e.RESTARTED): (s.ABORTED, ()),
-        (s.AWAITING_APPROVAL, e.APPROVED): (s.PROPOSED, (f.ANSWER_AGAIN,)),
-        (s.AWAITING_APPROVAL, e.DENIED): (s.REFUSED, (f.TELL_PEERS, f.COMMIT_REFUSED, f.TELL_ANALYST)),
+        (s.AWAITING_APPROVAL, e.OWNER_DECIDED): (s.PROPOSED, (f.ANSWER_AGAIN,)),
         **{(s.AWAITING_APPROVAL, event): unasked for event in (*STOPS, *_TROUBLE)},
         (s.AWAITING_APPROVAL, e.PEER_LOST): (s.AWAITING_APPROVAL, ()),
-        (s.AWAITING_APPROVAL, e.RESTARTED): (s.ABORTED, ()),
+        (s.AWAITING_APPROVAL, e.RESTARTED): (s.AWAITING_APPROVAL, ()),
         # debited, nothing sent
         (s.AGREED, e.LINKS_OPEN): (s.PREPARING, (f.MAKE_KEYS,)),
         **{(s.AGREED, event): refund for event in (*STOPS, *FAILURES)},

@@ -28,13 +28,13 @@ from mpcd.daemon.journal import StoreJournal
 from mpcd.daemon.sessions import Attempt, Outcome, Sessions, Settings
 from mpcd.errors import MpcdError, PeerGone, PeerMalformed, Refusal
 from mpcd.field import Buffer
-from mpcd.governance.decision import Decision
+from mpcd.governance.decision import Decision, Wait
 from mpcd.governance.disclosure import DisclosureRules
 from mpcd.governance.entries import Debit
 from mpcd.governance.policy import Security
 from mpcd.identity import ChannelKey, Request, ResultKey, SigningKey
 from mpcd.identity.request import RequestKind, SignedRequest
-from mpcd.ids import PartyId, Role, RosterHash, SessionId, Step
+from mpcd.ids import PartyId, RequestDigest, Role, RosterHash, SessionId, Step
 from mpcd.plan.ir import LogicalPlan
 from mpcd.plan.planner import plan_sql
 from mpcd.release.rule import Evidence
@@ -281,6 +281,9 @@ class Hospital:
         self.starts = 0
         self.skew_seconds = 0.0
         self.reasons: list[Refusal] = []
+        self.waits: list[Wait] = []
+        self.kept: list[tuple[RequestDigest, PartyId]] = []
+        """Requests that it was told to keep for its approvers, and who proposed them."""
         self.sql: Callable[[str], str] = lambda sql: sql
         self.crash_at: tuple[str, int] | None = None
         self.seen: defaultdict[str, int] = defaultdict(int)
@@ -382,7 +385,13 @@ class Hospital:
     async def decide(
         self, request: SignedRequest, plan: LogicalPlan, versions: Mapping[str, str], attempt: Attempt
     ) -> Decision:
-        return Decision(refusals=tuple(self.reasons))
+        return Decision(refusals=tuple(self.reasons), waits=tuple(self.waits))
+
+    async def ask_approvers(
+        self, request: SignedRequest, plan: PhysicalPlan, rules_of: Mapping[str, PartyId], keeper: PartyId
+    ) -> None:
+        """See `sessions.Owner`."""
+        self.kept.append((request.digest(), keeper))
 
     def rules(self) -> DisclosureRules:
         return DisclosureRules()
@@ -483,7 +492,7 @@ class World:
     # ------------------------------------------------------------------------------------------ asking
 
     def request(
-        self, sql: str = SQL, *, age_seconds: float = 0.0, kind: RequestKind = "sql"
+        self, sql: str = SQL, *, age_seconds: float = 0.0, kind: RequestKind = "sql", wait_seconds: int = 0
     ) -> tuple[SignedRequest, ResultKey]:
         key = ResultKey.generate(self.rng.randbytes)
         request = Request.make(
@@ -496,6 +505,7 @@ class World:
             now=EPOCH + trio.current_time() - self.born - age_seconds,
             entropy=self.rng.randbytes,
             kind=kind,
+            wait_seconds=wait_seconds,
         )
         return request.sign(self.analyst), key
 

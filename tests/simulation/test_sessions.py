@@ -24,6 +24,7 @@ from trio.testing import MockClock
 
 from mpcd.daemon.attempt import Nobody
 from mpcd.errors import (
+    AwaitingApproval,
     CallerFault,
     Cancelled,
     ClockSkew,
@@ -36,6 +37,7 @@ from mpcd.errors import (
     ResultWithheld,
     SessionFault,
 )
+from mpcd.governance.decision import Wait
 from mpcd.ids import PartyId
 from mpcd.session import messages
 
@@ -126,6 +128,84 @@ async def test_several_sessions_at_once(autojump_clock: MockClock, consortium: C
 
 async def next_answer(world: World, party: int) -> None:
     assert await world.ask(party) == world.truth
+
+
+# ------------------------------------------------------------------------------------------------ people decide
+
+
+def waits(party: int) -> Wait:
+    return Wait(PartyId(party), "approval", "request", f"1 of 1 approval at party {party} still missing")
+
+
+async def test_what_people_must_allow_waits_and_is_used_up_nowhere(
+    autojump_clock: MockClock, consortium: Consortium
+) -> None:
+    """Only who waits for its people keeps the request; once they have decided, the same request runs, once."""
+    async with consortium() as world:
+        for party in (1, 2):
+            world.hospitals[party].waits = [waits(party)]
+        request, key = world.request(wait_seconds=3600)
+        for _ in range(2):
+            with pytest.raises(AwaitingApproval, match=r"at party 1 .* at party 2"):
+                await world.submit(0, request)
+        await world.settle(10)
+        assert lives(world) == [[], [], []]
+        assert [hospital.refused_count() for hospital in world.hospitals] == [0, 0, 0]
+        assert [set(hospital.kept) for hospital in world.hospitals] == [set()] + [{(request.digest(), PartyId(0))}] * 2
+        for hospital in world.hospitals:
+            hospital.waits = []
+        assert world.row(await world.submit(0, request), request, key) == world.truth
+        await world.settle(10)
+        assert lives(world) == [[RELEASED]] * 3
+        with pytest.raises(MpcdError):
+            await world.submit(0, request)
+        await world.settle()
+        assert lives(world) == [[RELEASED]] * 3
+        world.check()
+
+
+async def test_a_refusal_beside_a_wait_is_final(autojump_clock: MockClock, consortium: Consortium) -> None:
+    async with consortium() as world:
+        world.hospitals[1].waits = [waits(1)]
+        world.hospitals[2].reasons = [Refusal(PartyId(2), "approval-denied", "request", "not this year")]
+        request, _ = world.request(wait_seconds=3600)
+        with pytest.raises(Refused, match="not this year"):
+            await world.submit(0, request)
+        await world.settle(10)
+        assert [hospital.refused_count() for hospital in world.hospitals] == [1, 1, 1]
+        assert not any(hospital.kept for hospital in world.hospitals)
+        await next_question_without_waits(world)
+
+
+async def test_what_does_not_wait_is_refused(autojump_clock: MockClock, consortium: Consortium) -> None:
+    async with consortium() as world:
+        world.hospitals[1].waits = [waits(1)]
+        with pytest.raises(Refused, match="still missing"):
+            await world.submit(0, world.request()[0])
+        await world.settle(10)
+        assert [hospital.refused_count() for hospital in world.hospitals] == [1, 1, 1]
+        assert not any(hospital.kept for hospital in world.hospitals)
+
+
+async def test_an_absent_party_uses_up_no_request_that_may_wait(
+    autojump_clock: MockClock, consortium: Consortium
+) -> None:
+    async with consortium() as world:
+        request, key = world.request(wait_seconds=3600)
+        world.hospitals[2].crash()
+        with pytest.raises(PeerGone):
+            await world.submit(0, request)
+        await world.settle(10)
+        await world.hospitals[2].start()
+        assert world.row(await world.submit(0, request), request, key) == world.truth
+        await world.settle(10)
+        world.check()
+
+
+async def next_question_without_waits(world: World) -> None:
+    for hospital in world.hospitals:
+        hospital.waits, hospital.reasons = [], []
+    await next_question(world)
 
 
 # ------------------------------------------------------------------------------------------------ no agreement

@@ -6,7 +6,8 @@ from dataclasses import fields, replace
 import pytest
 
 from mpcd import errors
-from mpcd.errors import ClockSkew, PeerMalformed, PlanMismatch, Refusal, Refused, SessionFault
+from mpcd.errors import AwaitingApproval, ClockSkew, PeerMalformed, PlanMismatch, Refusal, Refused, SessionFault
+from mpcd.governance.asked import Wait
 from mpcd.ids import PartyId, RequestDigest, RosterHash, SessionId
 from mpcd.limits import ANSWER_TERMS_BYTES_MAX, CLOCK_SKEW_SECONDS_MAX, REFUSALS_PER_ANSWER_MAX
 from mpcd.session import agreement
@@ -39,6 +40,10 @@ def refusal(party: int, subject: str = "t.age: group") -> Refusal:
     return Refusal(PartyId(party), "column-use", subject, f"party {party} does not allow it")
 
 
+def wait(party: int, until: int | None = 1_700_000_000_000) -> Wait:
+    return Wait(PartyId(party), "approval", "request", f"an approval at party {party} still missing", until)
+
+
 # ------------------------------------------------------------------------------------------------ as it travels
 
 
@@ -48,6 +53,8 @@ def refusal(party: int, subject: str = "t.age: group") -> Refusal:
         answer(),
         answer(2, verdict="refuse", refusals=(refusal(2), refusal(2, "t.size: filter"))),
         answer(1, verdict="fail", failure_code="mpc.PlanInvalid", failure_message="no such column"),
+        answer(1, verdict="await", waits=(wait(1), wait(1, None))),
+        answer(1, verdict="refuse", refusals=(refusal(1),), waits=(wait(1),)),
         answer(1, dry_run=True, plan_sections={}, rules={}, data_versions={}),
         answer(1, terms={"history": [b"n" * 32], "line": b"price"}),
     ],
@@ -77,6 +84,9 @@ WRONG: list[tuple[str, object]] = [
     ("refusals", [[0, "rule", "subject"]]),
     ("refusals", [[0, "rule", "subject", "message"]]),
     ("refusals", [7]),
+    ("waits", None),
+    ("waits", [7]),
+    ("waits", [[0, "approval", "request", "an agreement that waits", None]]),
     ("failure", ["mpc.PlanInvalid", "an agreement that failed"]),
     ("failure", ["", 7]),
     ("failure", ["", "x" * 2001]),
@@ -130,12 +140,29 @@ def test_every_field_has_a_wrong_value_above() -> None:
     [
         {"verdict": "refuse"},
         {"verdict": "agree", "refusals": (refusal(0),)},
+        {"verdict": "agree", "waits": (wait(0),)},
+        {"verdict": "await"},
+        {"verdict": "await", "waits": (wait(1),)},
+        {"verdict": "await", "waits": (wait(0, -1),)},
+        {"verdict": "await", "waits": (wait(0),), "refusals": (refusal(0),)},
         {"verdict": "fail"},
         {"verdict": "fail", "failure_code": "mpc.PlanInvalid", "refusals": (refusal(0),)},
         {"verdict": "refuse", "refusals": (refusal(1),)},
         {"verdict": "refuse", "refusals": (refusal(0),) * (REFUSALS_PER_ANSWER_MAX + 1)},
     ],
-    ids=["without a reason", "with one", "without a failure", "with both", "in another's name", "too many"],
+    ids=[
+        "without a reason",
+        "with one",
+        "with a wait",
+        "waits for nothing",
+        "waits in another's name",
+        "waits for ever",
+        "waits and refuses",
+        "without a failure",
+        "with both",
+        "in another's name",
+        "too many",
+    ],
 )
 def test_a_verdict_and_its_reasons_go_together(changes: dict[str, object]) -> None:
     with pytest.raises(PeerMalformed):
@@ -143,6 +170,16 @@ def test_a_verdict_and_its_reasons_go_together(changes: dict[str, object]) -> No
 
 
 # ------------------------------------------------------------------------------------------------ conclusions
+
+
+def test_all_waits_are_told_together_and_no_earlier_than_refusals() -> None:
+    waiting = [answer(party, verdict="await", waits=(wait(party),)) for party in (1, 2)]
+    agreement.check_verdicts([answer(), *waiting])
+    with pytest.raises(AwaitingApproval, match=r"at party 1 .* at party 2"):
+        agreement.check_waits([answer(), *waiting])
+    with pytest.raises(Refused):
+        agreement.check_verdicts([answer(verdict="refuse", refusals=(refusal(0),)), *waiting])
+    agreement.check_waits([answer(party) for party in range(3)])
 
 
 def test_answers_that_are_alike_pass() -> None:
@@ -284,6 +321,7 @@ OTHER: dict[str, object] = {
     "nonce": bytes([77]) * 32,
     "clock_seconds": 5.0,
     "refusals": (refusal(1),),
+    "waits": (wait(1),),
     "failure_code": "mpc.Busy",
     "failure_message": "full",
     "plan_sections": {"where": bytes(32)},
