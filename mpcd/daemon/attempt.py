@@ -168,6 +168,8 @@ class Outcome:
     releases: tuple[bytes, ...]
     """One sealed envelope from each compute party, canonical bytes."""
     facts: Mapping[str, object]
+    receipt: bytes = b""
+    """Canonical bytes of the receipt that every participant signed."""
 
 
 @dataclass(slots=True)

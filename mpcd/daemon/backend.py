@@ -151,6 +151,7 @@ class NodeBackend:
         facts["predicted"] = {"rounds": cost.rounds, "compute": list(cost.compute), "input": cost.input}
         facts["opened"] = _list(explain.opened(plan, self._node.roster))
         facts["notes"] = _list(explain.notes(plan.logical))
+        facts["receipt"] = outcome.receipt
         return JobResult(plan.encoded, outcome.releases, facts)
 
     async def watch(self, caller: Caller, job: str, from_seq: int) -> EventBatch:

@@ -698,13 +698,18 @@ class Conductor:
                 for party in self._shell.others:
                     nursery.start_soon(self._shell.tell, [party], message)
 
+    def _signed_receipt(self) -> bytes:
+        return b"" if self._receipt is None else self._receipt.to_bytes()
+
     async def _tell_analyst(self) -> None:
         """Hand the outcome to our caller; an error is raised by `conduct`."""
         attempt, run = self._attempt, self._run
         if self._state is State.RELEASED and run is not None:
             releases = tuple(attempt.releases[party] for party in run.plan.compute if party in attempt.releases)
             if len(releases) == len(run.plan.compute) or attempt.proposer != self._me:
-                self._outcome = Outcome(run.session, run.plan, releases, run.facts(self._settings.utc_seconds()))
+                self._outcome = Outcome(
+                    run.session, run.plan, releases, run.facts(self._settings.utc_seconds()), self._signed_receipt()
+                )
 
 
 def _check_time(at: int, now: float, proposer: PartyId) -> None:
