@@ -43,6 +43,7 @@ from mpcd.protocols.context import Context
 from mpcd.protocols.cost import WORD_BITS, Cost
 from mpcd.release import floor, min_owners, sums
 from mpcd.release.gate import GateRules
+from mpcd.release.rule import Sizes
 from mpcd.sharing import Planes
 
 Places = npt.NDArray[np.int64]
@@ -88,8 +89,10 @@ class Layout:
 
     targets: Places
     """Per target how many pairs it has, at least one; the pairs of a target are neighbours."""
-    gates: tuple[Places, ...]
-    """Per gate, shape (targets at most, cells): targets that must stand, -1 for none."""
+    cells: int
+    """Cells of the answer."""
+    gates: tuple[tuple[Places, Places], ...]
+    """Per gate: cells, and beside each a target that must stand; a cell may be there several times, or not at all."""
 
     @property
     def pairs(self) -> int:
@@ -97,25 +100,15 @@ class Layout:
         return int(self.targets.sum())
 
     @cached_property
-    def cells(self) -> int:
-        """Cells of the answer."""
-        return int(self.gates[0].shape[1])
-
-    @cached_property
     def wanted(self) -> tuple[Places, Places, Places]:
-        """For each (gate, cell) that hangs on any target: its place gate * cells + cell, its number of targets, them.
+        """For each (gate, cell) that hangs on any target: its place gate * cells + cell, how many targets, and them.
 
         The targets of one place are neighbours in the third vector.
         """
-        rows = [np.sort(gate, axis=0)[::-1].T.reshape(-1) for gate in self.gates]
-        depth = [gate.shape[0] for gate in self.gates]
-        flat = np.concatenate(rows) if rows else np.zeros(0, dtype=np.int64)
-        places = np.concatenate(
-            [np.repeat(np.arange(self.cells) + index * self.cells, deep) for index, deep in enumerate(depth)]
-        )
-        there = flat >= 0
-        found, sizes = np.unique(places[there], return_counts=True)
-        return found, sizes.astype(np.int64), flat[there]
+        places = np.concatenate([cells + index * self.cells for index, (cells, _) in enumerate(self.gates)])
+        targets = np.concatenate([targets for _, targets in self.gates])
+        found, sizes = np.unique(places, return_counts=True)
+        return found, sizes.astype(np.int64), targets[np.argsort(places, kind="stable")]
 
 
 async def evaluate(ctx: Context, rules: GateRules, layout: Layout, given: Sequence[Planes]) -> list[Planes]:
@@ -189,15 +182,12 @@ def _term_sizes(rules: GateRules, owners: int) -> list[int]:
     return [*floor.term_sizes(owners, persons_disjoint=rules.persons_disjoint), *[1] * owners]
 
 
-def elements_max(rules: GateRules, owners: int, pairs: int) -> int:
-    """Most elements that one vector of `evaluate` has."""
-    return sums.triples_max(_term_sizes(rules, owners)) * bits.words_for(pairs) * WORD_BITS
-
-
-def message_bytes_max(rules: GateRules, owners: int, pairs: int) -> int:
-    """An upper bound of its longest message: every plane of its longest vector."""
+def sizes(rules: GateRules, layout: Layout, owners: int) -> Sizes:
+    """The longest vector of `evaluate`, and an upper bound of its longest message: every plane of that vector."""
+    pairs = bits.words_for(layout.pairs) * WORD_BITS
+    longest = max(sums.triples_max(_term_sizes(rules, owners)) * pairs, layout.wanted[2].size)
     planes = sums.term_width(width(rules.threshold), owners, rules.threshold) + 1
-    return planes * elements_max(rules, owners, pairs) // 8
+    return Sizes(longest, planes * longest // 8)
 
 
 def cost(rules: GateRules, layout: Layout, owners: int) -> Cost:

@@ -38,7 +38,7 @@ def expected(numbers: GateRules, layout: Layout, parts: Sequence[Sequence[int]])
     stops = np.cumsum(layout.targets)
     stands = [all(fine[stop - size : stop]) for size, stop in zip(layout.targets, stops, strict=True)]
     return [
-        [int(not all(stands[t] for t in gate[:, cell] if t >= 0)) for cell in range(layout.cells)]
+        [int(not all(stands[t] for c, t in zip(*gate, strict=True) if c == cell)) for cell in range(layout.cells)]
         for gate in layout.gates
     ]
 
@@ -54,7 +54,12 @@ def run(world: World, numbers: GateRules, layout: Layout, parts: Sequence[Sequen
 
 
 def layout_of(targets: Sequence[int], *gates: Sequence[Sequence[int]]) -> Layout:
-    return Layout(np.array(targets), tuple(np.array(gate) for gate in gates))
+    """Per gate, rows of one target for each cell, -1 for none."""
+    found = []
+    for gate in gates:
+        there = [(cell, target) for row in gate for cell, target in enumerate(row) if target >= 0]
+        found.append((np.array([c for c, _ in there], dtype=np.int64), np.array([t for _, t in there], dtype=np.int64)))
+    return Layout(np.array(targets), len(gates[0][0]), tuple(found))
 
 
 def every(values: Sequence[int], owners: int) -> list[list[int]]:
