@@ -39,12 +39,12 @@ from pathlib import Path
 from typing import Final, Literal, Self, TypeVar
 
 from mpcd import canonical, limits
-from mpcd.errors import Bug, LedgerInvalid, NotFound, Refused, RequestInvalid, ResultWithheld, StoreFailed
+from mpcd.errors import Bug, LedgerInvalid, NotFound, RequestInvalid, ResultWithheld, StoreFailed
 from mpcd.governance import chain, entries
 from mpcd.governance.chain import LedgerHead
 from mpcd.governance.entries import Debit, LedgerEntry
 from mpcd.ids import PlanHash, RequestDigest, SessionId
-from mpcd.store import heads, ledger, receipts, schema
+from mpcd.store import accounts, heads, ledger, receipts, schema
 from mpcd.store.files import DirectoryLock, private_directory, private_file, sync_directory
 from mpcd.store.ledger import Append, LedgerReport, LedgerRow
 
@@ -273,7 +273,7 @@ class Store:
                 )
             except sqlite3.IntegrityError as error:
                 raise Bug("a session id occurred twice") from error
-            _debit(connection, session, debits)
+            accounts.debit(connection, session, debits, milliseconds)
             for work in also:
                 work(connection)
             bound: dict[str, canonical.Value] = {
@@ -352,7 +352,7 @@ class Store:
         with self._transaction() as connection:
             _advance(connection, session, "agreed", "aborted", now)
             if refund:
-                _refund(connection, session)
+                accounts.refund(connection, session)
             return self._append(connection, entry, now, session)
 
     def sessions_at_start(self, *, now: float) -> StartReport:
@@ -606,30 +606,6 @@ def _burn(connection: sqlite3.Connection, use: NonceUse, now: float) -> None:
         connection.execute("INSERT INTO nonce VALUES (?, ?, ?)", (use.analyst, use.nonce, use.expires_at))
     except sqlite3.IntegrityError as error:
         raise RequestInvalid("this request was used before; sign a new one") from error
-
-
-def _debit(connection: sqlite3.Connection, session: SessionId, debits: Sequence[Debit]) -> None:
-    passed = []
-    for debit in debits:
-        connection.execute("INSERT INTO account VALUES (?, 0) ON CONFLICT DO NOTHING", (debit.account,))
-        (spent,) = connection.execute("SELECT spent FROM account WHERE account = ?", (debit.account,)).fetchone()
-        if debit.limit is not None and spent + debit.amount > debit.limit:
-            assert debit.refusal is not None
-            passed.append(debit.refusal)
-            continue
-        connection.execute("UPDATE account SET spent = ? WHERE account = ?", (spent + debit.amount, debit.account))
-        connection.execute("INSERT INTO debit VALUES (?, ?, ?, 0)", (session, debit.account, debit.amount))
-    if passed:
-        raise Refused(tuple(passed))
-
-
-def _refund(connection: sqlite3.Connection, session: SessionId) -> None:
-    connection.execute(
-        "UPDATE account SET spent = spent - d.amount FROM debit d "
-        "WHERE d.account = account.account AND d.session = ? AND d.refunded = 0",
-        (session,),
-    )
-    connection.execute("UPDATE debit SET refunded = 1 WHERE session = ?", (session,))
 
 
 def _advance(
