@@ -168,11 +168,13 @@ LICENCE_BYTES_MAX: Final = 128 * 2**10
 """One offer, agreement or licence file, signatures included."""
 LICENCE_DAYS_MAX: Final = 36_525
 """Term of a licence, window of a quota, time that a duty has: a hundred years."""
+OFFERS_OPEN_MAX: Final = 1_000
+"""Of one owner, open or waiting for signatures."""
+LICENCES_PER_ANALYST_MAX: Final = 64
+"""In force at one owner at once."""
 OFFER_ANALYSTS_MAX: Final = 1_000
 """Keys to whom one offer may be addressed."""
 REVOCATION_REASON_CHARACTERS_MAX: Final = 400
-LOOKUP_SECONDS_MAX: Final = 120
-"""Age of an analyst's signed question for offers and licences."""
 
 # --------------------------------------------------------------------------------------------- access of analysts
 ACCESS_REQUEST_BYTES_MAX: Final = 32 * 2**10
@@ -210,6 +212,10 @@ LEDGER_CONTENT_BYTES_MAX: Final = 256 * 2**10
 LEDGER_ENTRIES_PER_READ_MAX: Final = 10_000
 DEBITS_PER_SESSION_MAX: Final = 1_000
 STORE_BUSY_SECONDS_MAX: Final = 5.0
+LEDGER_RETENTION_YEARS_MIN: Final = 6
+"""How long readable content is kept unless an erasure says otherwise; `retention_years` may only be more."""
+SEGMENT_ENTRIES_MAX: Final = 100_000
+"""Entries of one archived file."""
 HEADS_INTERVAL_SECONDS: Final = 600.0
 """How often a party shows the head of its ledger to its peers where no session gives occasion."""
 HEADS_SPACING_SECONDS: Final = 1.0

@@ -7,10 +7,12 @@ cheapest, then the one that ends first; every owner of a pool comes to the same 
 
 What is used is counted in debits, which `commit_agreed` books and an abort without an opening gives back:
 
-    licence/<digest>/queries            one per query: quota, free queries of the whole term
-    licence/<digest>/queries/<month>    one per query: free queries of the month, by the session's time
+    licence/<digest>/queries            one per query: the quota
+    licence/<digest>/free[/<month>]     one per free query: of the whole term, or of the month by the session's time
     licence/<digest>/charged/<month>    the price: the monthly maximum
     licence/<digest>/rho                privacy loss, where the licence has a budget of it
+
+Each has the limit that its price was reckoned with, so that two sessions at once cannot both have the last free query.
 
 Refusals name licences of the analyst who asks and tables that they asked about, nothing else.
 """
@@ -28,7 +30,7 @@ from mpcd.governance.asked import Asked
 from mpcd.governance.entries import Debit
 from mpcd.governance.licence import Agreement
 from mpcd.governance.offer import DutyCode, Quota, offer_name
-from mpcd.governance.price import Counters, Month, QueryPrice, Rate, price_query
+from mpcd.governance.price import Counters, Month, QueryPrice, price_query
 from mpcd.ids import PartyId
 
 Spent = Callable[[str, int | None], int]
@@ -229,30 +231,42 @@ def _window(quota: Quota, at: int) -> int:
 # ------------------------------------------------------------------------------------------------ price and debits
 
 
-def counters(one: Held, rate: Rate, month: Month, spent: Spent) -> Counters:
+def counters(one: Held, month: Month, spent: Spent) -> Counters:
     """What the licence has used, as the price of its next query in `month` depends on it."""
-    free = one.account("queries") if rate.free_period == "term" else one.account("queries", str(month))
-    return Counters(spent(free, None), spent(one.account("charged", str(month)), None))
+    return Counters(spent(_free_account(one, month), None), spent(one.account("charged", str(month)), None))
+
+
+def _free_account(one: Held, month: Month) -> str:
+    return one.account("free") if one.agreement.rate.free_period == "term" else one.account("free", str(month))
 
 
 def _coverage(one: Held, asked: Asked, spent: Spent, rho: int | None) -> Coverage:
-    offer, month = one.agreement.offer, Month.of(asked.at)
-    price = price_query(one.agreement.rate, counters(one, one.agreement.rate, month, spent))
+    offer, rate, month = one.agreement.offer, one.agreement.rate, Month.of(asked.at)
+    price = price_query(rate, counters(one, month, spent))
     parts = offer.share(price.minor)
-    party, quota = asked.party, offer.quota
-    if quota is None:
-        queries = Debit(one.account("queries"), 1, None)
-    else:
-        refusal = _refusal(party, one, _quota_text(quota))
-        queries = Debit(one.account("queries"), 1, quota.queries, refusal, _window(quota, asked.at))
-    debits = [
-        queries,
-        Debit(one.account("queries", str(month)), 1, None),
-        Debit(one.account("charged", str(month)), price.minor, None),
-    ]
+    debits = [_query_debit(one, asked), *price_debits(one, asked.party, month, price)]
     if offer.budget_rho is not None and rho is not None:
-        debits.append(Debit(one.account("rho"), rho, offer.budget_rho, _refusal(party, one, _BUDGET_TEXT)))
-    return Coverage(one, price, parts[party], parts if offer.pool else None, tuple(debits))
+        refusal = _refusal(asked.party, one, _BUDGET_TEXT)
+        debits.append(Debit(one.account("rho"), rho, offer.budget_rho, refusal))
+    return Coverage(one, price, parts[asked.party], parts if offer.pool else None, tuple(debits))
+
+
+def _query_debit(one: Held, asked: Asked) -> Debit:
+    quota = one.agreement.offer.quota
+    if quota is None:
+        return Debit(one.account("queries"), 1, None)
+    refusal = _refusal(asked.party, one, _quota_text(quota))
+    return Debit(one.account("queries"), 1, quota.queries, refusal, _window(quota, asked.at))
+
+
+def price_debits(one: Held, party: PartyId, month: Month, price: QueryPrice) -> tuple[Debit, ...]:
+    """What a query at `price` takes; refused where the price no longer holds."""
+    rate = one.agreement.rate
+    refusal = _refusal(party, one, "was used meanwhile, and this query has another price now; ask for a new quote")
+    if price.free:
+        return (Debit(_free_account(one, month), 1, rate.free_queries, refusal),)
+    ceiling = None if rate.max_per_month is None else rate.max_per_month - rate.per_month
+    return (Debit(one.account("charged", str(month)), price.minor, ceiling, refusal),)
 
 
 # ------------------------------------------------------------------------------------------------ duties

@@ -55,7 +55,6 @@ ACCEPTANCE_DOMAIN: Final = "licence-acceptance"
 AGREEMENT_DOMAIN: Final = "licence"
 COUNTERSIGN_DOMAIN: Final = "licence-countersignature"
 REVOCATION_DOMAIN: Final = "licence-revocation"
-LOOKUP_DOMAIN: Final = "licence-lookup"
 _REASON: Final = f"a reason is a printable text of at most {limits.REVOCATION_REASON_CHARACTERS_MAX} characters"
 
 
@@ -329,57 +328,6 @@ class Deed:
         )
 
 
-# ------------------------------------------------------------------------------------------------ asking
-
-
-@dataclass(frozen=True, slots=True)
-class Lookup:
-    """An analyst's signed question for offers and own licences: nobody else learns what is offered to whom."""
-
-    consortium: str
-    analyst: bytes
-    at: int
-    signature: bytes
-
-    @classmethod
-    def make(cls, consortium: str, key: SigningKey, *, now_ms: int) -> Self:
-        """Signed by the analyst, now."""
-        said = _lookup_bytes(consortium, key.public.raw, now_ms)
-        return cls(consortium, key.public.raw, now_ms, key.sign(LOOKUP_DOMAIN, said))
-
-    def verify(self, consortium: str, now_ms: int) -> VerifyKey:
-        """Whose question it is.
-
-        Raises:
-            LicenceInvalid: not signed by that analyst, for another consortium, or not of now.
-        """
-        try:
-            key = VerifyKey(self.analyst)
-            key.verify(LOOKUP_DOMAIN, _lookup_bytes(self.consortium, self.analyst, self.at), self.signature)
-        except IdentityError as error:
-            raise LicenceInvalid("the analyst's signature does not fit this question") from error
-        require(self.consortium == consortium, f"this party belongs to the consortium `{consortium}`")
-        skew = int(limits.CLOCK_SKEW_SECONDS_MAX * 1000)
-        fresh = now_ms - limits.LOOKUP_SECONDS_MAX * 1000 - skew <= self.at <= now_ms + skew
-        require(fresh, "the question is too old, or this host's clock differs from ours; ask again")
-        return key
-
-    def to_bytes(self) -> bytes:
-        """As it travels."""
-        return encode(_LOOKUP, self)
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
-        """The inverse of `to_bytes`; raises `LicenceInvalid`; verifies nothing."""
-        lookup = decode(_LOOKUP, data, "a question for licences")
-        assert isinstance(lookup, cls)
-        return lookup
-
-
-def _lookup_bytes(consortium: str, analyst: bytes, at: int) -> bytes:
-    return canonical.encode({"version": VERSION, "consortium": consortium, "analyst": analyst, "at": at})
-
-
 # ------------------------------------------------------------------------------------------------ forms
 
 _ACCEPTANCE: Final[Form[Acceptance]] = record(
@@ -400,4 +348,3 @@ _REVOCATION: Final[Form[Revocation]] = record(
     reason=text(4 * limits.REVOCATION_REASON_CHARACTERS_MAX),
     signature=SIGNATURE,
 )
-_LOOKUP: Final[Form[Lookup]] = record(Lookup, consortium=NAME, analyst=KEY, at=TIME, signature=SIGNATURE)

@@ -48,6 +48,7 @@ DutyStart = Literal["acceptance", "end"]
 DUTY_STARTS: Final[tuple[DutyStart, ...]] = get_args(DutyStart)
 Split = Literal["equal", "fixed", "declared_rows"]
 SPLITS: Final[tuple[Split, ...]] = get_args(Split)
+TAX_FIELDS: Final = ("note", "rate_percent", "treatment")
 NON_COMMERCIAL: Final = frozenset({"NCU", "NPU", "NPUNCU"})
 """Conditions on data over which nobody may license commercial use."""
 
@@ -138,6 +139,8 @@ class Offer:
     budget_rho: int | None
     """Privacy loss (zCDP) of the whole term, in units of 10^-12 rho: answers are then noisy ones; None: no budget."""
     price: PricePlan
+    tax: tuple[tuple[str, str], ...]
+    """(name, text) of `TAX_FIELDS`, ascending: recorded as agreed, never computed with; prices are net."""
     split: Split | None
     """How a pool divides its price; None for one owner."""
     weights: tuple[int, ...]
@@ -170,6 +173,9 @@ class Offer:
         self._check_controllers()
         self._check_scope()
         self._check_versions()
+        names = [name for name, _ in self.tax]
+        require(names == sorted(set(names) & set(TAX_FIELDS)), f"tax fields are some of {', '.join(TAX_FIELDS)}")
+        require(all(is_plain(said) for _, said in self.tax), "tax fields are short printable texts")
         codes = [duty.code for duty in self.duties]
         require(len(set(codes)) == len(codes), "each duty stands once")
         require(self.budget_rho is None or 0 < self.budget_rho <= _RHO_MAX, "a privacy budget is above nothing")
@@ -350,6 +356,7 @@ _OFFER: Final[Form[Offer]] = record(
     functions=optional(sequence(text(64), 256)),
     budget_rho=optional(integer(1, _RHO_MAX)),
     price=_price_form(),
+    tax=sequence(pair(text(32), NAME), len(TAX_FIELDS)),
     split=optional(word(*SPLITS)),
     weights=sequence(integer(0, limits.ROWS_PER_OWNER_MAX), limits.INPUT_OWNERS_MAX),
     term_days=DAYS,

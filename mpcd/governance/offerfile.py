@@ -27,6 +27,9 @@
     free_period = "month"                   # month or term
     reduced = { per_query = "2.50" }        # optional: for analysts of the rate class `reduced`
 
+    [tax]                                   # optional: recorded beside prices, never computed with
+    treatment = "reverse charge"            # texts, as agreed; also rate_percent and note
+
     [legal]
     title = "Data use agreement 2026/3"
     sha256 = "..."                          # of the text that people sign; or name the file when making the offer
@@ -64,6 +67,7 @@ from mpcd.governance.offer import (
     DUTY_CODES,
     DUTY_STARTS,
     SPLITS,
+    TAX_FIELDS,
     Controller,
     Duty,
     DutyStart,
@@ -91,6 +95,7 @@ _TOP: Final = (
     "split",
     "table",
     "price",
+    "tax",
     "legal",
     "controller",
     "duty",
@@ -183,6 +188,7 @@ def parse(text: str, path: str, frame: Frame) -> Draft:
         "functions": _functions(document),
         "budget_rho": _budget(document),
         "price": _price(document.section("price", 'currency = "EUR"')),
+        "tax": _tax(document.section("tax", 'treatment = "reverse charge"')),
         "split": split,
         "weights": weights,
         "term_days": document.whole("term_days", 1, limits.LICENCE_DAYS_MAX),
@@ -298,6 +304,11 @@ def _rate(section: Section, currency: str) -> Rate:
         )
     except MoneyError as error:
         raise section.error(str(error)) from error
+
+
+def _tax(section: Section) -> tuple[tuple[str, str], ...]:
+    section.only(TAX_FIELDS, "[tax]")
+    return tuple((name, section.text(name)) for name in sorted(section.value))
 
 
 def _amount(section: Section, key: str, currency: str) -> int:

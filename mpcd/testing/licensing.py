@@ -46,6 +46,7 @@ def offer(**changed: Any) -> Offer:  # any field of `Offer`
         functions=None,
         budget_rho=None,
         price=PricePlan("EUR", Rate(per_query=500)),
+        tax=(),
         split=None,
         weights=(1,),
         term_days=365,

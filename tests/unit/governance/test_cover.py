@@ -88,7 +88,6 @@ def test_a_licence_covers_what_it_is_for() -> None:
     name = one.digest.hex()
     assert [(debit.account, debit.amount, debit.limit) for debit in found.debits] == [
         (f"licence/{name}/queries", 1, None),
-        (f"licence/{name}/queries/2026-11", 1, None),
         (f"licence/{name}/charged/2026-11", 500, None),
     ]
 
@@ -237,6 +236,20 @@ def test_free_queries_of_a_month_and_of_a_term() -> None:
         assert covered([one], asked(at=AT + 25 * DAY_MS), books).price.minor == next_month
 
 
+def test_two_sessions_at_once_cannot_both_have_the_last_free_query() -> None:
+    one = held(offer(price=PricePlan("EUR", Rate(per_query=500, free_queries=1))))
+    (_, free) = covered([one], asked()).debits
+    assert (free.account, free.amount, free.limit) == (one.account("free", "2026-11"), 1, 1)
+    assert free.refusal is not None
+    assert "new quote" in free.refusal.message
+
+
+def test_two_sessions_at_once_cannot_both_stay_below_the_maximum() -> None:
+    one = held(offer(price=PricePlan("EUR", Rate(per_query=500, per_month=100, max_per_month=700))))
+    (_, charged) = covered([one], asked()).debits
+    assert (charged.account, charged.amount, charged.limit) == (one.account("charged", "2026-11"), 500, 600)
+
+
 def test_the_maximum_of_a_month() -> None:
     one = held(offer(price=PricePlan("EUR", Rate(per_query=500, max_per_month=700))))
     books = Books()
@@ -261,7 +274,7 @@ def test_a_privacy_budget_is_used_up() -> None:
 
 
 def test_noise_without_a_budget_costs_none() -> None:
-    assert len(covered([held(offer())], asked(), rho=6).debits) == 3
+    assert len(covered([held(offer())], asked(), rho=6).debits) == 2
 
 
 # ------------------------------------------------------------------------------------------------ duties

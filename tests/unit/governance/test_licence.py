@@ -7,13 +7,12 @@ import pytest
 
 from mpcd import canonical, limits
 from mpcd.errors import LicenceInvalid
-from mpcd.governance.licence import Acceptance, Agreement, Deed, Lookup, Revocation
+from mpcd.governance.licence import Acceptance, Agreement, Deed, Revocation
 from mpcd.governance.offer import Controller, Duty, Grant, Offer, Quota, SignedOffer
 from mpcd.governance.price import PricePlan, Rate
 from mpcd.ids import PartyId
 from mpcd.testing import licensing
 from mpcd.testing.licensing import (
-    CONSORTIUM,
     DAY_MS,
     MADE_AT,
     accepted,
@@ -40,6 +39,7 @@ EVERYTHING = pool(
     newer_versions=False,
     versions=((1, "gbsg2", "ab" * 32), (2, "gbsg2", "cd" * 32)),
     duties=(Duty("PUB", 365, "end"), Duty("IRB", 30, "acceptance")),
+    tax=(("rate_percent", "19"), ("treatment", "reverse charge")),
     analysts=tuple(sorted([ANNA.public.raw, key("bob").public.raw])),
 )
 
@@ -66,7 +66,6 @@ READERS: list[tuple[Callable[[bytes], object], bytes]] = [
     (SignedOffer.from_bytes, signed(EVERYTHING).to_bytes()),
     (Agreement.from_bytes, accepted(EVERYTHING).to_bytes()),
     (Deed.from_bytes, Deed(accepted(EVERYTHING)).to_bytes()),
-    (Lookup.from_bytes, Lookup.make(CONSORTIUM, ANNA, now_ms=MADE_AT).to_bytes()),
     (
         Revocation.from_bytes,
         Revocation.make(accepted(EVERYTHING).digest, None, ANNA, now_ms=MADE_AT).to_bytes(),
@@ -132,6 +131,9 @@ def test_another_version_is_named() -> None:
         {"title": ""},
         {"title": "two\nlines"},
         {"analysts": ()},
+        {"tax": (("vat", "19"),)},
+        {"tax": (("treatment", "none"), ("note", "x"))},
+        {"tax": (("treatment", ""),)},
         {"duties": (Duty("PUB", 1, "end"), Duty("PUB", 2, "end"))},
     ],
 )
@@ -309,23 +311,6 @@ def test_a_deed_proves_who_holds_what() -> None:
     assert ended.until == MADE_AT + DAY_MS
     with pytest.raises(LicenceInvalid, match="does not fit"):
         Deed(licence, counter, replace(end, at=MADE_AT)).verify(keys)
-
-
-# ------------------------------------------------------------------------------------------------ questions
-
-
-def test_only_the_analyst_asks_for_the_analyst() -> None:
-    asked = Lookup.make(CONSORTIUM, ANNA, now_ms=MADE_AT)
-    assert asked.verify(CONSORTIUM, MADE_AT) == ANNA.public
-    with pytest.raises(LicenceInvalid, match="does not fit"):
-        replace(asked, analyst=key("bob").public.raw).verify(CONSORTIUM, MADE_AT)
-    with pytest.raises(LicenceInvalid, match="belongs to the consortium"):
-        asked.verify("another", MADE_AT)
-    late = MADE_AT + limits.LOOKUP_SECONDS_MAX * 1000 + 60_001
-    for now in (late, MADE_AT - 60_001):
-        with pytest.raises(LicenceInvalid, match="too old"):
-            asked.verify(CONSORTIUM, now)
-    assert asked.verify(CONSORTIUM, late - 1) == ANNA.public
 
 
 def test_the_examples_are_what_they_say() -> None:

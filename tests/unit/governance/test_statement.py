@@ -41,6 +41,7 @@ def agreed(*owners: int, rate: Rate = RATE, accepted: int = NOVEMBER.start_ms) -
         functions=None,
         budget_rho=None,
         price=PricePlan("EUR", rate),
+        tax=(),
         split="fixed" if len(owners) > 1 else None,
         weights=tuple(range(1, len(owners) + 1)),
         term_days=365,

@@ -1,0 +1,344 @@
+"""Offers and licences as their owner keeps them (SQLite).
+
+An offer is `pending` while a pool's owners have not all signed, then `open`, then perhaps `withdrawn`, which ends no
+licence.  A licence keeps the agreement's bytes, the same as the analyst's; a revocation stands beside it and moves its
+end forward.  Rows are never deleted: past receipts name them.  What was used under a licence stands in the accounts of
+the sessions' debits (`governance/cover.py`).
+
+Everything that changes something has its entry in the same transaction.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from mpcd import limits
+from mpcd.canonical import Value
+from mpcd.errors import LicenceInvalid, LimitExceeded, NotFound, StoreFailed
+from mpcd.governance import entries
+from mpcd.governance.cover import Held, Spent
+from mpcd.governance.licence import Agreement, Deed, Revocation
+from mpcd.governance.offer import DutyCode, SignedOffer, offer_name
+from mpcd.store.ledger import Append
+
+OfferState = Literal["pending", "open", "withdrawn"]
+
+TABLES: Final[tuple[str, ...]] = (
+    """CREATE TABLE offer (
+        digest BLOB PRIMARY KEY,
+        state TEXT NOT NULL CHECK (state IN ('pending', 'open', 'withdrawn')),
+        signed BLOB NOT NULL,
+        open_until INTEGER NOT NULL,
+        changed_milliseconds INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX offer_by_state ON offer (state, open_until)",
+    """CREATE TABLE licence (
+        digest BLOB PRIMARY KEY,
+        offer BLOB NOT NULL REFERENCES offer (digest),
+        analyst BLOB NOT NULL,
+        until_milliseconds INTEGER NOT NULL,
+        agreement BLOB NOT NULL,
+        revoked_milliseconds INTEGER,
+        revocation BLOB,
+        CHECK ((revocation IS NULL) = (revoked_milliseconds IS NULL))
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX licence_by_analyst ON licence (analyst, until_milliseconds)",
+    "CREATE INDEX licence_by_end ON licence (until_milliseconds)",
+    # Duties that the owner found fulfilled, with the digest of what was shown.
+    """CREATE TABLE licence_met (
+        licence BLOB NOT NULL REFERENCES licence (digest),
+        code TEXT NOT NULL,
+        met_milliseconds INTEGER NOT NULL,
+        evidence BLOB,
+        PRIMARY KEY (licence, code)
+    ) STRICT, WITHOUT ROWID""",
+    # A quota sums the debits of one account in a window.
+    "CREATE INDEX IF NOT EXISTS debit_by_account ON debit (account)",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OfferRow:
+    """One offer as it stands here."""
+
+    signed: SignedOffer
+    state: OfferState
+
+
+@dataclass(frozen=True, slots=True)
+class LicenceRow:
+    """One licence as it is stored, not decoded: most that are looked at are known already."""
+
+    digest: bytes
+    agreement: bytes
+    revoked_at: int | None
+
+
+# ------------------------------------------------------------------------------------------------ offers
+
+
+def put_offer(connection: sqlite3.Connection, append: Append, signed: SignedOffer, *, by: str, at: int) -> OfferRow:
+    """Keep an offer, or the further signatures of one that is here.
+
+    Args:
+        connection: in a transaction.
+        append: puts an entry on the record.
+        signed: verified.
+        by: who brought it: `operator`, or `party N`.
+        at: milliseconds since 1970.
+
+    Returns:
+        The offer with all signatures that are known here.
+
+    Raises:
+        LimitExceeded: too many offers are open or pending.
+    """
+    digest = signed.offer.digest
+    known = find_offer(connection, digest)
+    if known is None:
+        _check_room(connection, at)
+    merged = signed if known is None else known.signed.with_signatures(signed.signatures)
+    if known is not None and (merged == known.signed or known.state == "withdrawn"):
+        return known
+    state: OfferState = "open" if merged.complete else "pending"
+    connection.execute(
+        "INSERT INTO offer VALUES (?, ?, ?, ?, ?) ON CONFLICT (digest) DO UPDATE SET "
+        "state = excluded.state, signed = excluded.signed, changed_milliseconds = excluded.changed_milliseconds",
+        (digest, state, merged.to_bytes(), merged.offer.open_until, at),
+    )
+    signers: list[Value] = [int(party) for party, _ in merged.signatures]
+    details: dict[str, Value] = {"state": state, "tables": list(merged.offer.tables), "signed_by": signers}
+    append(entries.noted("offered", by=by, about=_about(digest), digest=digest, details=details))
+    return OfferRow(merged, state)
+
+
+def _check_room(connection: sqlite3.Connection, at: int) -> None:
+    (count,) = connection.execute(
+        "SELECT count(*) FROM offer WHERE state <> 'withdrawn' AND open_until > ?", (at,)
+    ).fetchone()
+    if count >= limits.OFFERS_OPEN_MAX:
+        raise LimitExceeded(f"{limits.OFFERS_OPEN_MAX} offers are open or pending here; withdraw some first")
+
+
+def withdraw_offer(connection: sqlite3.Connection, append: Append, digest: bytes, *, at: int) -> None:
+    """Let nobody accept it any more; licences under it stay.
+
+    Raises:
+        NotFound: no such offer.
+    """
+    known = find_offer(connection, digest)
+    if known is None:
+        raise NotFound("there is no such offer here")
+    if known.state == "withdrawn":
+        return
+    connection.execute("UPDATE offer SET state = 'withdrawn', changed_milliseconds = ? WHERE digest = ?", (at, digest))
+    append(entries.noted("offered", by="operator", about=_about(digest), digest=digest, details={"state": "withdrawn"}))
+
+
+def find_offer(connection: sqlite3.Connection, digest: bytes) -> OfferRow | None:
+    """The offer of that digest."""
+    row = connection.execute("SELECT signed, state FROM offer WHERE digest = ?", (digest,)).fetchone()
+    return None if row is None else _offer(row)
+
+
+def offers(connection: sqlite3.Connection, states: Sequence[OfferState], *, after: int) -> list[OfferRow]:
+    """Offers in `states` that can be accepted after a moment, the one that ends first first."""
+    marks = ", ".join("?" for _ in states)
+    rows = connection.execute(
+        f"SELECT signed, state FROM offer WHERE state IN ({marks}) AND open_until > ? ORDER BY open_until, digest LIMIT ?",  # noqa: S608, E501  # marks are ours
+        (*states, after, limits.OFFERS_OPEN_MAX),
+    )
+    return [_offer(row) for row in rows]
+
+
+def _offer(row: tuple[bytes, OfferState]) -> OfferRow:
+    try:
+        return OfferRow(SignedOffer.from_bytes(row[0]), row[1])
+    except LicenceInvalid as error:
+        raise StoreFailed("a stored offer cannot be read") from error
+
+
+# ------------------------------------------------------------------------------------------------ licences
+
+
+def accept(connection: sqlite3.Connection, append: Append, agreement: Agreement, *, by: str, at: int) -> None:
+    """Take in a verified agreement; the same one again changes nothing.
+
+    Raises:
+        NotFound: the offer is not open here.
+        LimitExceeded: the analyst holds too many licences here that are in force.
+    """
+    digest, offer_digest = agreement.digest, agreement.offer.digest
+    if connection.execute("SELECT 1 FROM licence WHERE digest = ?", (digest,)).fetchone():
+        return
+    known = find_offer(connection, offer_digest)
+    if known is None or known.state != "open":
+        raise NotFound("no such offer is open here; it may have been withdrawn")
+    (count,) = connection.execute(
+        "SELECT count(*) FROM licence WHERE analyst = ? AND until_milliseconds > ?", (agreement.analyst, at)
+    ).fetchone()
+    if count >= limits.LICENCES_PER_ANALYST_MAX:
+        raise LimitExceeded(f"you hold {count} licences of this owner already; let some end first")
+    connection.execute(
+        "INSERT INTO licence VALUES (?, ?, ?, ?, ?, NULL, NULL)",
+        (digest, offer_digest, agreement.analyst, agreement.ends_at, agreement.to_bytes()),
+    )
+    details: dict[str, Value] = {
+        "analyst": agreement.analyst,
+        "offer": offer_digest,
+        "licensee": agreement.acceptance.licensee,
+    }
+    append(entries.noted("licensed", by=by, about=_about(digest), digest=digest, details=details))
+
+
+def revoke(connection: sqlite3.Connection, append: Append, revocation: Revocation) -> bool:
+    """Keep a verified revocation; False if the licence was revoked before, which then stands.
+
+    Raises:
+        NotFound: no such licence.
+    """
+    row = connection.execute(
+        "SELECT revoked_milliseconds, until_milliseconds FROM licence WHERE digest = ?", (revocation.licence,)
+    ).fetchone()
+    if row is None:
+        raise NotFound("there is no such licence here")
+    if row[0] is not None:
+        return False
+    connection.execute(
+        "UPDATE licence SET revoked_milliseconds = ?, revocation = ?, until_milliseconds = ? WHERE digest = ?",
+        (revocation.at, revocation.to_bytes(), min(revocation.at, row[1]), revocation.licence),
+    )
+    by = "analyst" if revocation.party is None else f"party {int(revocation.party)}"
+    about = _about(revocation.licence)
+    append(entries.noted("revoked", by=by, about=about, digest=revocation.licence, reason=revocation.reason))
+    return True
+
+
+def held(connection: sqlite3.Connection, analyst: bytes) -> list[LicenceRow]:
+    """An analyst's licences, those that end last first: every one in force is among them, ended ones may be."""
+    rows = connection.execute(
+        "SELECT digest, agreement, revoked_milliseconds FROM licence WHERE analyst = ? "
+        "ORDER BY until_milliseconds DESC LIMIT ?",
+        (analyst, limits.LICENCES_PER_ANALYST_MAX),
+    )
+    return [LicenceRow(*row) for row in rows]
+
+
+def read_held(row: LicenceRow) -> Held:
+    """The licence in a row."""
+    try:
+        return Held(row.digest, Agreement.from_bytes(row.agreement), row.revoked_at)
+    except LicenceInvalid as error:
+        raise StoreFailed(f"the stored licence {offer_name(row.digest)} cannot be read") from error
+
+
+def deed(connection: sqlite3.Connection, digest: bytes) -> Deed | None:
+    """A licence with its revocation; the countersignatures are the owners' to add."""
+    row = connection.execute("SELECT agreement, revocation FROM licence WHERE digest = ?", (digest,)).fetchone()
+    return None if row is None else _deed(row)
+
+
+def deeds(
+    connection: sqlite3.Connection, *, analyst: bytes | None = None, ending_after: int = 0, count: int | None = None
+) -> list[Deed]:
+    """Licences, those that end first first: all, or one analyst's, or those not ended before a moment.
+
+    Args:
+        connection: to read.
+        analyst: raw key.
+        ending_after: milliseconds since 1970; by their term, or by their revocation.
+        count: how many at most.
+    """
+    rows = connection.execute(
+        "SELECT agreement, revocation FROM licence WHERE until_milliseconds > ?1 AND (?2 IS NULL OR analyst = ?2) "
+        "ORDER BY until_milliseconds, digest LIMIT ?3",
+        (ending_after, analyst, -1 if count is None else count),
+    )
+    return [_deed(row) for row in rows]
+
+
+def _deed(row: tuple[bytes, bytes | None]) -> Deed:
+    agreement, ended = row
+    try:
+        return Deed(Agreement.from_bytes(agreement), (), None if ended is None else Revocation.from_bytes(ended))
+    except LicenceInvalid as error:
+        raise StoreFailed("a stored licence cannot be read") from error
+
+
+def named(connection: sqlite3.Connection, table: Literal["offer", "licence"], name: str) -> bytes:
+    """The digest of the one offer or licence whose hexadecimal digest begins with `name`.
+
+    Raises:
+        NotFound: none, or more than one.
+    """
+    low = high = name.lower()
+    good = 8 <= len(name) <= 64 and all(letter in "0123456789abcdef" for letter in low)
+    if good:
+        rows = connection.execute(
+            f"SELECT digest FROM {table} WHERE digest BETWEEN ? AND ? LIMIT 2",  # noqa: S608  # one of two words
+            (bytes.fromhex(low.ljust(64, "0")), bytes.fromhex(high.ljust(64, "f"))),
+        ).fetchall()
+        if len(rows) == 1:
+            digest: bytes = rows[0][0]
+            return digest
+        if rows:
+            raise NotFound(f"more than one {table} begins with `{name}`; write more of it")
+    raise NotFound(f"there is no {table} `{name[:64]}` here; write at least 8 digits of its name")
+
+
+# ------------------------------------------------------------------------------------------------ duties, accounts
+
+
+def meet(
+    connection: sqlite3.Connection, append: Append, licence: bytes, code: DutyCode, evidence: bytes | None, *, at: int
+) -> None:
+    """Note that a duty is fulfilled; a later note replaces an earlier one.
+
+    Raises:
+        NotFound: no such licence, or it has no such duty.
+    """
+    known = deed(connection, licence)
+    if known is None or code not in {duty.code for duty in known.agreement.offer.duties}:
+        raise NotFound(f"this licence has no duty {code}")
+    connection.execute("INSERT OR REPLACE INTO licence_met VALUES (?, ?, ?, ?)", (licence, code, at, evidence))
+    details = {"duty": code, "evidence": evidence, "state": "met"}
+    append(entries.noted("licensed", by="operator", about=_about(licence), digest=licence, details=details))
+
+
+def met(connection: sqlite3.Connection, licence: bytes) -> dict[str, int]:
+    """When each fulfilled duty of a licence was found so."""
+    return dict(connection.execute("SELECT code, met_milliseconds FROM licence_met WHERE licence = ?", (licence,)))
+
+
+def spending(connection: sqlite3.Connection) -> Spent:
+    """What was taken from accounts, as `cover` asks for it; valid within the caller's transaction."""
+
+    def spent(account: str, since: int | None) -> int:
+        if since is None:
+            row = connection.execute("SELECT spent FROM account WHERE account = ?", (account,)).fetchone()
+        else:
+            row = connection.execute(
+                "SELECT sum(d.amount) FROM debit d JOIN session s USING (session) "
+                "WHERE d.account = ? AND d.refunded = 0 AND s.agreed_milliseconds >= ?",
+                (account, since),
+            ).fetchone()
+        return 0 if row is None or row[0] is None else int(row[0])
+
+    return spent
+
+
+def running_elsewhere(connection: sqlite3.Connection, licence: bytes, analyst: bytes) -> set[bytes]:
+    """Requests of the analyst whose sessions run here under no debit of `licence`: its end is none of theirs."""
+    rows = connection.execute(
+        "SELECT s.request_digest FROM session s WHERE s.state IN ('agreed', 'recorded') AND s.analyst = ? "
+        "AND NOT EXISTS (SELECT 1 FROM debit d WHERE d.session = s.session AND d.account = ?)",
+        (analyst, f"licence/{licence.hex()}/queries"),
+    )
+    return {digest for (digest,) in rows}
+
+
+def _about(digest: bytes) -> str:
+    return offer_name(digest)
