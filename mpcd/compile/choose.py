@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from mpcd.compile.noisy import NoisyProgram
 from mpcd.compile.physical import PhysicalPlan
 from mpcd.compile.program import LocalCells, Program
 from mpcd.protocols.context import Context, InputContext
@@ -40,5 +41,6 @@ def program(plan: PhysicalPlan) -> Executable:
 
     Raises:
         PlanUnsupported: what it asks for is not there, or it is too large.
+        RequestInvalid: what it asks of privacy makes no sense.
     """
-    return Program(plan)
+    return Program(plan) if plan.privacy is None else NoisyProgram(plan)

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Final, Literal
 
 from mpcd import canonical
+from mpcd.compile.privacy import PlanPrivacy, of_plan
 from mpcd.field.bits import words_for
 from mpcd.governance.disclosure import DisclosureRules
 from mpcd.ids import PartyId, PlanHash
@@ -51,7 +52,19 @@ class PhysicalPlan:
             "data_versions": [[int(party), dict(self.data_versions[party])] for party in self.owners],
             "security": self.security,
             "terms": dict(self.terms),
+            "privacy": None if self.privacy is None else self.privacy.to_value(),
         }
+
+    @cached_property
+    def privacy(self) -> PlanPrivacy | None:
+        """The noise that the analyst asked for; None: exact numbers, under the disclosure rules.
+
+        Raises:
+            RequestInvalid: what was asked for is no such ask.
+            PlanUnsupported: it cannot be kept for this question.
+        """
+        asked = self.terms.get("privacy")
+        return of_plan(self.logical, asked) if isinstance(asked, bytes) else None
 
     @cached_property
     def encoded(self) -> bytes:

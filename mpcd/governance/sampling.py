@@ -15,8 +15,8 @@ has none).  With N thresholds the distance is at most (N + 2) 2^-65.  N is about
 is put together as x = 4 x1 + x2 of independent x1 of variance v1 = (v - 64)/16 and x2 of variance w = 64.  Given x,
 the sum over all x1 of e^(-x1^2/(2 v1) - (x - 4 x1)^2/(2w)) is e^(-x^2/(2v)) times the sum of a Gaussian function of
 width tau^2 = 1/(1/v1 + 16/w) over the integers moved by some offset.  By Poisson's summation that sum depends on the
-offset by a factor within 1 +- 2.01 e^(-2 pi^2 tau^2); v1 >= 6.75 gives tau^2 > 5/2 and 2^-69.  Up to a deviation of
-2^57 there are 28 leaves of at most 125 thresholds: 28 (127 * 2^-65 + 2^-69) < 2^-53.
+offset by a factor within 1 +- 2.01 e^(-2 pi^2 tau^2); v1 >= 6.75 gives tau^2 > 5/2 and 2^-69.  Up to noise of 118
+bits there are 59 leaves of 74 thresholds and one of at most 121: 60 (76 * 2^-65 + 2^-69) + 2^-58 < 2^-52.
 
 Sources: Dwork, Kenthapadi, McSherry, Mironov, Naor 2006 (independent bits); Micciancio and Walter 2017 (ia.cr/2017/259,
 leaves); the thresholds and the bounds above are our own derivation, held against the exact probabilities by the tests.
@@ -38,8 +38,8 @@ from mpcd.governance.privacy import EXACT, AskInvalidError, Noise, exact, exp_mi
 BITS: Final = 64
 """Of each uniform number."""
 RANGE: Final = 1 << BITS
-NOISE_BITS_MAX: Final = 57
-"""Bits of the largest noise: its sum with a pooled value must fit a field."""
+NOISE_BITS_MAX: Final = 118
+"""Bits of the largest noise: its sum with a pooled value must fit the wider field."""
 LEAF_VARIANCE: Final = Fraction(64)
 """w: of every leaf but the last."""
 LEAF_VARIANCE_MAX: Final = Fraction(172)
