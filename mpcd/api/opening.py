@@ -29,7 +29,7 @@ from mpcd.results.shape import Shape
 
 PLAN_DOMAIN: Final = "plan"
 STATUS_PLANES: Final = 3
-STATUS_CODES: Final = 5
+STATUS_CODES: Final = 6
 _RELEASED: Final = 0
 _MODULUS: Final = {"p": 2**61 - 1, "q": 2**127 - 1}
 _ELEMENT_BYTES: Final = {"p": 8, "q": 16}

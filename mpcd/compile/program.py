@@ -12,8 +12,9 @@ Theory of operation.  Who holds what:
     3. the gate turns counts into one keep bit and one status per gate and cell (`release.gate`);
     4. rules that ask more of the owners than counts suppress further cells, each by its own fail bits
     (`release.rule`);
-    5. the keep bits become field elements, one product per value and cell hides what is not kept (rule 10);
-    6. after one `verify` of all this the party's own shares of every status and every product are the payload that it
+    5. where there are keys, secondary suppression hides what the margins would give back (`release.margins`);
+    6. the keep bits become field elements, one product per value and cell hides what is not kept (rule 10);
+    7. after one `verify` of all this the party's own shares of every status and every product are the payload that it
     seals to the analyst.
 
 Cells are never dropped and the payload's size is a function of the plan alone.
@@ -43,6 +44,7 @@ from mpcd.protocols.spec import BitsSpec, FieldSpec
 from mpcd.protocols.verify_batch import cost_checked
 from mpcd.release import gate, sums
 from mpcd.release.gate import Decision, GateRules
+from mpcd.release.margins import Margins
 from mpcd.release.rule import Evidence, Integers, Rule, Share
 from mpcd.sharing import Planes, Replicated
 
@@ -90,6 +92,16 @@ class Program:
         )
         self._values = {field.name: plan.values_of(field.name) for field in FIELDS}
         self._evidence_rules = rules_of(plan)
+        self._margins = Margins(
+            self._rules,
+            logical.gates,
+            sorted({value.gate for value in logical.values}),
+            [key.places for key in logical.keys],
+            self._owners,
+            logical.cohort_width,
+            persons_add_up=logical.persons is None or logical.persons_unique,
+            hollow=bool(self._evidence_rules),
+        )
         self._cell_specs = self._input_specs()
         self._specs = [*self._cell_specs, *(spec for rule in self._evidence_rules for spec in rule.specs())]
         self._check_sizes()
@@ -102,6 +114,8 @@ class Program:
         """
         logical = self._plan.logical
         rules = [rule.sizes for rule in self._evidence_rules]
+        if self._margins.needed:
+            rules.append(self._margins.sizes)
         vectors = (
             gate.elements_max(self._rules, self._owners, len(logical.cohorts), self._words),
             len(logical.values) * self._cells,
@@ -192,8 +206,12 @@ class Program:
         owners = [Role("input", index) for index in range(self._owners)]
         given = await inputs.receive(ctx.narrow("input"), owners, self._specs)
         counts = [self._cohorts(given[owner][0]) for owner in owners]
-        decisions = await gate.decide(ctx.narrow("gate"), self._rules, self._plan.logical.gates, counts)
-        decisions = await self._by_evidence(ctx, decisions, [given[owner] for owner in owners])
+        counted, facts = await gate.decide(ctx.narrow("gate"), self._rules, self._plan.logical.gates, counts)
+        decisions = await self._by_evidence(ctx, counted, [given[owner] for owner in owners])
+        if self._margins.needed:
+            more = await self._margins.hide(ctx.narrow("margins"), counts, facts, counted, decisions)
+            code = gate.STATUS_COMPLEMENT
+            decisions = await gate.refuse(ctx.narrow("margins-refuse"), decisions, more, code, zeros=False)
         keeps = [decision.keep for decision in decisions]
         products: dict[int, Replicated] = {}
         place = 1
@@ -225,6 +243,9 @@ class Program:
         )
         for rule in self._evidence_rules:
             total += rule.cost() + gate.cost_refuse(len(rule.gates), self._words)
+        if self._margins.needed:
+            total += self._margins.cost()
+            total += gate.cost_refuse(len(self._margins.gates), self._words, zeros=False)
         for field in FIELDS:
             places = self._values[field.name]
             if places:

@@ -79,9 +79,19 @@ class Decision:
     """Width 3, low bit first."""
 
 
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Of all cohorts, each over all cells, width 1; what later rules build on."""
+
+    passing: tuple[Planes, ...]
+    """Floor and `min_owners` hold: there are enough persons, not none."""
+    nobody: tuple[Planes, ...]
+    """No owner has a person there, shown or not."""
+
+
 async def decide(
     ctx: Context, rules: GateRules, gates: Sequence[Gate], counts: Sequence[Sequence[Planes]]
-) -> list[Decision]:
+) -> tuple[list[Decision], Facts]:
     """Run the gate.
 
     Args:
@@ -91,16 +101,20 @@ async def decide(
         counts: per owner, per cohort: the persons in each cell, one width and one count for all.
 
     Returns:
-        One decision per gate, in order.
+        One decision per gate, in order, and what is known of the cohorts.
     """
     if rules.threshold < 1:
         raise Bug("a floor of no persons is none")
     cohort_counts = [piece.count for piece in counts[0]]
     pooled = [Planes.stack(list(owner)) for owner in counts]
-    facts = await _facts(ctx, rules, pooled)
-    inside_facts = [fact.unstack(cohort_counts) for fact in facts]
+    floor_holds, kept, nobody = await _facts(ctx, rules, pooled)
+    zero = nobody if rules.zeros_shown else nobody ^ nobody
+    inside_facts = [fact.unstack(cohort_counts) for fact in (floor_holds, kept, zero)]
     passes = [k ^ z for k, z in zip(inside_facts[1], inside_facts[2], strict=True)]
-    outside = await _outside(ctx.narrow("outside"), gates, passes)
+    outside = await all_of_lists(
+        ctx.narrow("outside"),
+        {index: [passes[cohort] for cohort in gate.outside] for index, gate in enumerate(gates) if gate.outside},
+    )
     guarded = [index for index, gate in enumerate(gates) if gate.outside]
     keep = {index: inside_facts[1][gate.inside] for index, gate in enumerate(gates)}
     empty = {index: inside_facts[2][gate.inside] for index, gate in enumerate(gates)}
@@ -111,7 +125,10 @@ async def decide(
         pieces = both.unstack([cohort_counts[0]] * (2 * len(guarded)))
         for place, index in enumerate(guarded):
             keep[index], empty[index] = pieces[place], pieces[len(guarded) + place]
-    return [_decision(gate, inside_facts, keep[index], empty[index], ctx.index) for index, gate in enumerate(gates)]
+    decisions = [
+        _decision(gate, inside_facts, keep[index], empty[index], ctx.index) for index, gate in enumerate(gates)
+    ]
+    return decisions, Facts(tuple(inside_facts[1]), tuple(nobody.unstack(cohort_counts)))
 
 
 def _decision(gate: Gate, facts: Sequence[Sequence[Planes]], keep: Planes, empty: Planes, index: int) -> Decision:
@@ -123,9 +140,9 @@ def _decision(gate: Gate, facts: Sequence[Sequence[Planes]], keep: Planes, empty
 
 
 async def refuse(
-    ctx: Context, decisions: Sequence[Decision], fails: Mapping[int, Planes], status: int
+    ctx: Context, decisions: Sequence[Decision], fails: Mapping[int, Planes], status: int, *, zeros: bool = True
 ) -> list[Decision]:
-    """Suppress what fails by one more rule: released cells, and those that are shown as empty.
+    """Suppress what fails by one more rule: released cells and, with `zeros`, those that are shown as empty.
 
     Cost: `cost_refuse`: 1 round.
 
@@ -134,6 +151,7 @@ async def refuse(
         decisions: of all gates, so far.
         fails: fail bits (width 1) by gate; gates that are not in it stay as they are.
         status: the code of a cell that fails now.
+        zeros: whether a zero that is shown may fail too.
 
     Returns:
         The decisions of all gates.
@@ -141,13 +159,13 @@ async def refuse(
     places = sorted(fails)
     if not places:
         return list(decisions)
-    open_ = Planes.stack([*(decisions[g].keep for g in places), *(decisions[g].empty for g in places)])
-    taken = await binary.and_(ctx, open_, Planes.stack([fails[g] for g in places] * 2))
-    pieces = taken.unstack([decisions[0].keep.count] * (2 * len(places)))
+    shown = [decisions[g].keep for g in places] + ([decisions[g].empty for g in places] if zeros else [])
+    taken = await binary.and_(ctx, Planes.stack(shown), Planes.stack([fails[g] for g in places] * (1 + zeros)))
+    pieces = taken.unstack([decisions[0].keep.count] * len(shown))
     result = list(decisions)
     for order, place in enumerate(places):
-        kept, emptied = pieces[order], pieces[len(places) + order]
-        was = decisions[place]
+        was, kept = decisions[place], pieces[order]
+        emptied = pieces[len(places) + order] if zeros else kept ^ kept
         failed = kept ^ emptied
         planes = [
             was.status.plane(weight) ^ failed if status >> weight & 1 else was.status.plane(weight)
@@ -158,21 +176,21 @@ async def refuse(
     return result
 
 
-def cost_refuse(gates: int, cell_words: int) -> Cost:
-    """One AND for keep and one for empty, of each gate that may fail."""
-    return cost_and(1, 2 * gates * cell_words * WORD_BITS) if gates else Cost()
+def cost_refuse(gates: int, cell_words: int, *, zeros: bool = True) -> Cost:
+    """One AND for keep and with `zeros` one for empty, of each gate that may fail."""
+    return cost_and(1, (1 + zeros) * gates * cell_words * WORD_BITS) if gates else Cost()
 
 
 async def _facts(ctx: Context, rules: GateRules, counts: Sequence[Planes]) -> tuple[Planes, Planes, Planes]:
-    """F, K = F and O, and Z for all cohorts and cells in one vector."""
+    """F, K = F and O, and whether nobody is there, for all cohorts and cells in one vector."""
     owners = len(counts)
     questions = floor.terms(counts, rules.threshold, persons_disjoint=rules.persons_disjoint)
     flags = await sums.at_least(ctx.narrow("sums"), [*questions, *min_owners.terms(counts)])
     enough, there = flags[:owners], flags[owners:]
     tallies = [enough, there, [flag.invert(ctx.index) for flag in there]]
-    floor_holds, owners_hold, nobody = await _tally(ctx.narrow("tally"), tallies, _needed(rules, owners))
+    floor_holds, owners_hold, nobody = await tally(ctx.narrow("tally"), tallies, _needed(rules, owners))
     kept = await binary.and_(ctx.narrow("kept"), floor_holds, owners_hold)
-    return floor_holds, kept, nobody if rules.zeros_shown else nobody ^ nobody
+    return floor_holds, kept, nobody
 
 
 def _needed(rules: GateRules, owners: int) -> list[int]:
@@ -180,7 +198,7 @@ def _needed(rules: GateRules, owners: int) -> list[int]:
     return [floor.needed(owners, persons_disjoint=rules.persons_disjoint), rules.min_owners, owners]
 
 
-async def _tally(ctx: Context, tallies: Sequence[Sequence[Planes]], needed: Sequence[int]) -> list[Planes]:
+async def tally(ctx: Context, tallies: Sequence[Sequence[Planes]], needed: Sequence[int]) -> list[Planes]:
     """Per tally: are at least so many of its flags set?  Tallies that need the same number share their rounds."""
     results: dict[int, Planes] = {}
     for number in sorted(set(needed)):
@@ -192,25 +210,31 @@ async def _tally(ctx: Context, tallies: Sequence[Sequence[Planes]], needed: Sequ
     return [results[place] for place in range(len(tallies))]
 
 
-def _cost_tally(owners: int, needed: Sequence[int], words: int) -> Cost:
+def cost_tally(owners: int, needed: Sequence[int], words: int) -> Cost:
+    """Cost of `tally`: so many flags each, `words` of one plane."""
     total = Cost()
     for number in sorted(set(needed)):
         total += compare.cost_threshold_count(owners, number, needed.count(number) * words * WORD_BITS)
     return total
 
 
-async def _outside(ctx: Context, gates: Sequence[Gate], passes: Sequence[Planes]) -> dict[int, Planes]:
-    """Per guarded gate: everything outside passes; gates with several cohorts outside share the rounds of a tree."""
-    open_: dict[int, list[Planes]] = {
-        index: [passes[cohort] for cohort in gate.outside] for index, gate in enumerate(gates) if gate.outside
-    }
+async def all_of_lists(ctx: Context, lists: Mapping[int, Sequence[Planes]]) -> dict[int, Planes]:
+    """Per list the AND of all its planes; lists of different lengths share the rounds of a tree.
+
+    Cost: `cost_all_of_lists`: ceil(log2(longest list)) rounds.
+
+    Args:
+        ctx: narrowed to this call.
+        lists: each of at least one plane (width 1); all planes have one count.
+    """
+    open_: dict[int, list[Planes]] = {index: list(pieces) for index, pieces in lists.items()}
     layer = 0
     while any(len(pieces) > 1 for pieces in open_.values()):
         pairs = [(index, start) for index, pieces in open_.items() for start in range(0, len(pieces) - 1, 2)]
         left = Planes.stack([open_[index][start] for index, start in pairs])
         right = Planes.stack([open_[index][start + 1] for index, start in pairs])
         both = await binary.and_(ctx.narrow(f"layer{layer}"), left, right)
-        products = both.unstack([passes[0].count] * len(pairs))
+        products = both.unstack([open_[pairs[0][0]][0].count] * len(pairs))
         merged: dict[int, list[Planes]] = {index: [] for index in open_}
         for (index, _), product in zip(pairs, products, strict=True):
             merged[index].append(product)
@@ -220,6 +244,16 @@ async def _outside(ctx: Context, gates: Sequence[Gate], passes: Sequence[Planes]
         open_ = merged
         layer += 1
     return {index: pieces[0] for index, pieces in open_.items()}
+
+
+def cost_all_of_lists(lengths: Sequence[int], words: int) -> Cost:
+    """The tree's levels; `words` of one plane."""
+    total = Cost()
+    open_ = list(lengths)
+    while any(pieces > 1 for pieces in open_):
+        total += cost_and(1, sum(pieces // 2 for pieces in open_) * words * WORD_BITS)
+        open_ = [pieces - pieces // 2 for pieces in open_]
+    return total
 
 
 def elements_max(rules: GateRules, owners: int, cohorts: int, cell_words: int) -> int:
@@ -244,12 +278,9 @@ def cost(
     words = cohorts * cell_words
     sizes = [*floor.term_sizes(owners, persons_disjoint=rules.persons_disjoint), *[1] * owners]
     total = sums.cost(sizes, number_width, rules.threshold, words)
-    total += _cost_tally(owners, _needed(rules, owners), words) + cost_and(1, words * WORD_BITS)
+    total += cost_tally(owners, _needed(rules, owners), words) + cost_and(1, words * WORD_BITS)
     outside = [len(gate.outside) for gate in gates if gate.outside]
-    open_ = list(outside)
-    while any(pieces > 1 for pieces in open_):
-        total += cost_and(1, sum(pieces // 2 for pieces in open_) * cell_words * WORD_BITS)
-        open_ = [pieces - pieces // 2 for pieces in open_]
+    total += cost_all_of_lists(outside, cell_words)
     if outside:
         total += cost_and(1, 2 * len(outside) * cell_words * WORD_BITS)
     return total

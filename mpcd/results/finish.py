@@ -35,7 +35,8 @@ def finish(shape: Shape, statuses: Sequence[Sequence[int]], values: Sequence[Seq
 
     Args:
         shape: from the plan that all parties agreed on.
-        statuses: per gate, per cell, a status code: 0 released, 1 floor, 2 min_owners, 3 complement, 4 empty.
+        statuses: per gate, per cell, a status code: 0 released, 1 floor, 2 min_owners, 3 complement, 4 empty,
+            5 dominance.
         values: per value, per cell, the signed pooled value; ignored where its gate is not released.
 
     Raises:

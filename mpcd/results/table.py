@@ -10,15 +10,17 @@ from typing import Final, Literal
 
 from mpcd.results.shape import Type
 
-Rule = Literal["floor", "min_owners", "complement"]
+Rule = Literal["floor", "min_owners", "complement", "dominance"]
 STATUS_RELEASED: Final = 0
 STATUS_EMPTY: Final = 4
-STATUS_RULES: Final[dict[int, Rule]] = {1: "floor", 2: "min_owners", 3: "complement"}
+STATUS_RULES: Final[dict[int, Rule]] = {1: "floor", 2: "min_owners", 3: "complement", 5: "dominance"}
 RULES: Final[dict[Rule, str]] = {
     "floor": "too few persons besides the largest contributor's",
     "min_owners": "too few owners contribute",
     "complement": "too few persons, or none, are in the cell beside those of this output, or in one output and not in "
-    "another; ask about the same persons, with WHERE column IS NOT NULL or WHERE instead of FILTER",
+    "another: ask about the same persons, with WHERE column IS NOT NULL or WHERE instead of FILTER; or the cell "
+    "was hidden so that another one cannot be had by subtracting from a total: ask for fewer or wider groups",
+    "dominance": "a few persons make up most of the sum",
 }
 """What each rule means, for notes below a table."""
 

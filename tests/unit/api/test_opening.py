@@ -243,7 +243,7 @@ def test_shares_outside_the_field_are_refused(
 def test_unknown_status_codes_and_stray_bits_are_refused(
     consortium: Any, result_key: ResultKey, make_payloads: Callable[..., Contents]
 ) -> None:
-    for statuses in ([[5, 0], [0, 0]], [[7, 0], [0, 0]]):
+    for statuses in ([[6, 0], [0, 0]], [[7, 0], [0, 0]]):
         contents = make_payloads(statuses, [[0, 1], [0, 0]], random.Random(1))
         with pytest.raises(ResultInvalid, match="unknown code"):
             open_all(consortium, result_key, consortium.seal(contents, DIGEST, result_key.public))

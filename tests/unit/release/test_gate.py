@@ -51,7 +51,7 @@ def expected(rules: GateRules, which: Gate, cohorts: Sequence[Sequence[int]]) ->
 async def run_gate(
     ctx: Context, counts: Sequence[Sequence[Planes]], rules: GateRules, gates: Sequence[Gate]
 ) -> list[Planes]:
-    decisions = await gate.decide(ctx, rules, gates, counts)
+    decisions, _ = await gate.decide(ctx, rules, gates, counts)
     return [piece for decision in decisions for piece in (decision.keep, decision.status)]
 
 
@@ -107,7 +107,7 @@ async def run_refuse(
     places: Sequence[int],
     status: int,
 ) -> list[Planes]:
-    decisions = await gate.decide(ctx.narrow("decide"), rules, GATES, counts)
+    decisions, _ = await gate.decide(ctx.narrow("decide"), rules, GATES, counts)
     refused = await gate.refuse(ctx.narrow("refuse"), decisions, dict(zip(places, fails, strict=True)), status)
     return [piece for one in (*decisions, *refused) for piece in (one.keep, one.empty, one.status)]
 

@@ -251,7 +251,7 @@ def test_rounding() -> None:
         ([[0] * 4] * 2, [[0] * 4]),
         ([[0] * 4, [0] * 3], [[0] * 4] * 2),
         ([[0] * 4] * 2, [[0] * 4, [0] * 5]),
-        ([[0] * 4, [0, 0, 0, 5]], [[0] * 4] * 2),
+        ([[0] * 4, [0, 0, 0, 6]], [[0] * 4] * 2),
     ],
 )
 def test_results_of_another_form_are_refused(statuses: list[list[int]], values: list[list[int]]) -> None:
