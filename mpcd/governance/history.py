@@ -286,17 +286,25 @@ class Definition:
         """The tables as a plan names them."""
         return tuple(Source(name, f"t{place}") for place, (name, _) in enumerate(self.tables))
 
-    def relation(self, roster: Roster) -> Relation | None:
-        """The joined rows under the present roster; None if it defines a table otherwise, or allows no such join."""
+    def fits(self, relation: Relation) -> bool:
+        """Whether all that it compares is there."""
+        keys, conditions = (key.expr for key in self.keys), (region.predicate() for region in self.sets)
         try:
-            if any(table_digest(roster.table(name)) != digest for name, digest in self.tables):
-                return None
-            relation = build(roster, self.sources(), self.joins)
-            for column in columns_of(*(k.expr for k in self.keys), *(r.predicate() for r in self.sets)):
+            for column in columns_of(*keys, *conditions):
                 relation.column(column)
-        except (KeyError, PlanInvalid, PlanUnsupported):
+        except KeyError:
+            return False
+        return True
+
+
+def relation_of(definition: Definition, roster: Roster) -> Relation | None:
+    """The joined rows under the present roster; None if it defines a table otherwise, or allows no such join."""
+    try:
+        if any(table_digest(roster.table(name)) != digest for name, digest in definition.tables):
             return None
-        return relation
+        return build(roster, definition.sources(), definition.joins)
+    except (KeyError, PlanInvalid, PlanUnsupported):
+        return None
 
 
 @dataclass(frozen=True, slots=True)

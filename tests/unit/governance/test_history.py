@@ -132,7 +132,9 @@ def test_bytes_and_back() -> None:
         again = Definition.from_bytes(made.body)
         assert again == made
         assert again.digest == made.digest
-        assert again.relation(ROSTER) is not None
+        relation = history.relation_of(again, ROSTER)
+        assert relation is not None
+        assert again.fits(relation)
 
 
 def test_damaged_bytes_are_none() -> None:
@@ -154,7 +156,16 @@ def test_damaged_bytes_are_none() -> None:
 
 
 def test_a_definition_of_a_changed_table_is_not_evaluated() -> None:
-    assert where("age > 40").relation(roster(Column("z", "integer", 0, 1))) is None
+    assert history.relation_of(where("age > 40"), roster(Column("z", "integer", 0, 1))) is None
+    made = where("age > 40")
+    forged = Definition(made.tables, made.joins, made.owners, made.keys, where("age > y").sets)
+    relation = history.relation_of(made, ROSTER)
+    assert relation is not None
+    assert forged.fits(relation)
+    odd = Definition.from_bytes(
+        canonical.encode({**made.to_value(), "sets": [[[[0, "none", [["1", "2"]], False]], []]]})
+    )
+    assert not odd.fits(relation)
 
 
 def test_no_set_at_all_is_remembered_as_none() -> None:
