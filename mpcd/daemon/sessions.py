@@ -170,16 +170,22 @@ class Sessions:
         reason = Cancelled("the session was cancelled before it was released; nothing was opened")
         attempt.fail(reason, Event.CANCELLED)
 
-    def revoke(self, concerns: Callable[[SignedRequest], bool], why: str) -> int:
+    def revoke(self, concerns: Callable[[SignedRequest], bool], why: str, *, owed: bool = False) -> int:
         """End every running session whose request `concerns` says is meant, unless it is released already.
+
+        Args:
+            concerns: whether a request is meant.
+            why: told to its analyst.
+            owed: leave alone what is recorded or being recorded, since its release is owed (a licence's end).
 
         Returns:
             How many were told to end; one that is recorded ends withheld.
         """
         meant = [one for one in self._running.values() if one.request is not None and concerns(one.request)]
-        for attempt in meant:
+        ended = [one for one in meant if not (owed and one.recording)]
+        for attempt in ended:
             attempt.fail(Cancelled(f"an owner ended the session: {why}"), Event.REVOKED)
-        return len(meant)
+        return len(ended)
 
     def _admit(self) -> None:
         if self.blocked is not None:
