@@ -560,7 +560,10 @@ class Conductor:
         """The input role: own cells from the own database, shared to the compute parties."""
         run = self._agreed
         cells = await self._shell.engine.aggregate(
-            run.plan.logical, run.plan.data_versions[self._me], limits.ENGINE_SECONDS_MAX
+            run.plan.logical,
+            run.plan.data_versions[self._me],
+            limits.ENGINE_SECONDS_MAX,
+            None if run.plan.privacy is None else run.plan.privacy.rows_per_person,
         )
         evidence = {}
         if run.program.asks:

@@ -104,12 +104,18 @@ class LocalData:
             versions[table] = str(manifest.version)
         return versions
 
-    async def aggregate(self, plan: LogicalPlan, versions: Mapping[str, str], deadline_seconds: float) -> LocalCells:
+    async def aggregate(
+        self,
+        plan: LogicalPlan,
+        versions: Mapping[str, str],
+        deadline_seconds: float,
+        rows_per_person: int | None = None,
+    ) -> LocalCells:
         """See `session.ports.EnginePort`; a publication between agreement and answer fails the session."""
         tables = tuple(source.table for source in plan.sources)
         answer = None
         if self.data_versions(tables) == dict(versions):
-            answer = await self.engine.aggregate(plan, trio.current_time() + deadline_seconds)
+            answer = await self.engine.aggregate(plan, trio.current_time() + deadline_seconds, rows_per_person)
         if answer is None or self.data_versions(tables) != dict(versions):
             raise EngineFailed("a new data version was published while this session was prepared; ask again")
         return answer

@@ -67,8 +67,17 @@ class EnginePort(Protocol):
         """Published data version by table; raises `DataInvalid` for a table that is not published here."""
         ...
 
-    async def aggregate(self, plan: LogicalPlan, versions: Mapping[str, str], deadline_seconds: float) -> LocalCells:
-        """This owner's cells on exactly these versions; raises `EngineFailed`."""
+    async def aggregate(
+        self,
+        plan: LogicalPlan,
+        versions: Mapping[str, str],
+        deadline_seconds: float,
+        rows_per_person: int | None = None,
+    ) -> LocalCells:
+        """This owner's cells on exactly these versions; raises `EngineFailed`.
+
+        `rows_per_person` is how many rows of one person may count; None: all.
+        """
         ...
 
     async def evidence(

@@ -116,12 +116,15 @@ class DuckdbEngine:
         """Keep a child warm until cancelled; optional, and after `open`."""
         await self._pool.run(task_status)
 
-    async def aggregate(self, plan: LogicalPlan, deadline: float | None = None) -> LocalAnswer:
+    async def aggregate(
+        self, plan: LogicalPlan, deadline: float | None = None, rows_per_person: int | None = None
+    ) -> LocalAnswer:
         """This owner's cohorts and values, per cell.
 
         Args:
             plan: checked against the roster given to `open`.
             deadline: in trio's clock; never later than `seconds_max` from now.
+            rows_per_person: how many rows of one person may count; None: all.
 
         Raises:
             EngineFailed: for every cause, with one text.
@@ -129,7 +132,7 @@ class DuckdbEngine:
         roster = self._roster
         if roster is None or not all(source.table in self._rows for source in plan.sources):
             raise EngineFailed("a table of this request is not published here; its operator must import and publish it")
-        statement = generate(plan, roster, self._rows, self._settings.threads)
+        statement = generate(plan, roster, self._rows, self._settings.threads, rows_per_person)
         now = trio.current_time()
         latest = now + self._settings.seconds_max
         with trio.CancelScope() as scope:

@@ -110,7 +110,26 @@ class TableRows:
     """Distinct persons in it; they are numbered 0 to persons - 1 in the column `PERSON_INDEX`."""
 
 
-def generate(plan: LogicalPlan, roster: Roster, tables: Mapping[str, TableRows], threads: int = 1) -> Statement:
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """At most `rows` of one person count: the first by a hash of `columns`, which tells nothing of their values.
+
+    The choice must hang on the person's own rows alone, or one person more would change others' parts too, and noise
+    made for one person would not hide it.  So neither the person's id nor its index, which say how many persons come
+    before, is hashed; rows that are alike in all else are alike to every question.
+    """
+
+    rows: int
+    columns: tuple[str, ...]
+
+
+def generate(
+    plan: LogicalPlan,
+    roster: Roster,
+    tables: Mapping[str, TableRows],
+    threads: int = 1,
+    rows_per_person: int | None = None,
+) -> Statement:
     """The statement for a checked plan.
 
     Args:
@@ -118,9 +137,19 @@ def generate(plan: LogicalPlan, roster: Roster, tables: Mapping[str, TableRows],
         roster: the one against which it was checked.
         tables: the snapshots, by the roster's table name.
         threads: of the engine, to bound the memory of bitmaps.
+        rows_per_person: how many joined rows of one person that pass WHERE may count; None: all.
     """
-    text = Text(build(roster, plan.sources, plan.joins).bounds)
-    return _Writer(plan, text, tables, threads).write()
+    relation = build(roster, plan.sources, plan.joins)
+    cap = None
+    if rows_per_person is not None and plan.persons is not None and not plan.persons_unique:
+        told = (
+            f"s{source}.{quoted(column.name)}"
+            for source, table in enumerate(relation.tables)
+            for column in table.columns
+            if column.type != "person_id"
+        )
+        cap = Cap(rows_per_person, tuple(told))
+    return _Writer(plan, Text(relation.bounds), tables, threads, cap).write()
 
 
 def quoted(name: str) -> str:
@@ -303,8 +332,11 @@ class _Writer:
         hashes   SELECT cell, person, aggregates, bit_or(1 << class)     ... GROUP BY cell, person
     """
 
-    def __init__(self, plan: LogicalPlan, text: Text, tables: Mapping[str, TableRows], threads: int) -> None:
+    def __init__(
+        self, plan: LogicalPlan, text: Text, tables: Mapping[str, TableRows], threads: int, cap: Cap | None = None
+    ) -> None:
         self._plan = plan
+        self._cap = cap
         self._text = text
         self._tables = tables
         self._columns: list[str] = []
@@ -351,7 +383,16 @@ class _Writer:
         text = f"FROM {self._table(0)}"
         for index, join in enumerate(self._plan.joins, start=1):
             text += f" {'JOIN' if join.kind == 'inner' else 'LEFT JOIN'} {self._table(index)} ON {_pairs(join)}"
-        return text if self._plan.where is None else f"{text} WHERE {self._text.predicate(self._plan.where)}"
+        if self._plan.where is not None:
+            text += f" WHERE {self._text.predicate(self._plan.where)}"
+        return text if self._cap is None else self._capped(text, self._cap)
+
+    def _capped(self, text: str, cap: Cap) -> str:
+        """Some rows of `text`, each source as a struct of its name, so that columns are still named `s0."column"`."""
+        sources = ", ".join(f"s{source}" for source in range(len(self._plan.sources)))
+        order = f"hash({', '.join(cap.columns)})" if cap.columns else "0"
+        within = f"PARTITION BY {self._person(PERSON_INDEX)} ORDER BY {order}"
+        return f"FROM (SELECT {sources} {text} QUALIFY row_number() OVER ({within}) <= {number(cap.rows)}) AS capped"
 
     def _table(self, source: int) -> str:
         catalog = self._tables[self._plan.sources[source].table].catalog

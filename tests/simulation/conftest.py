@@ -377,7 +377,13 @@ class Hospital:
         """See `session.ports.EnginePort`."""
         raise NotImplementedError
 
-    async def aggregate(self, plan: LogicalPlan, versions: Mapping[str, str], deadline_seconds: float) -> Cells:
+    async def aggregate(
+        self,
+        plan: LogicalPlan,
+        versions: Mapping[str, str],
+        deadline_seconds: float,
+        rows_per_person: int | None = None,
+    ) -> Cells:
         await trio.sleep(self.world.rng.random() * 0.05)
         values = [[many(self.me) if value.kind == "count" else ages(self.me)] for value in plan.values]
         return Cells(np.full((len(plan.cohorts), 1), many(self.me), dtype=np.int64), values)

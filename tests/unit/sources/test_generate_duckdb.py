@@ -248,7 +248,11 @@ def store(data: Mapping[str, Sequence[Row]]) -> duckdb.DuckDBPyConnection:
 
 
 def run(
-    plan: LogicalPlan, connection: duckdb.DuckDBPyConnection, data: Mapping[str, Sequence[Row]], threads: int = 2
+    plan: LogicalPlan,
+    connection: duckdb.DuckDBPyConnection,
+    data: Mapping[str, Sequence[Row]],
+    threads: int = 2,
+    rows_per_person: int | None = None,
 ) -> engine.LocalAnswer:
     tables = {
         table.name: replace(ROWS[table.name], persons=len({row[table.person_id] for row in data[table.name]}))
@@ -256,7 +260,7 @@ def run(
         else ROWS[table.name]
         for table in ROSTER.tables
     }
-    statement = generate(plan, ROSTER, tables, threads)
+    statement = generate(plan, ROSTER, tables, threads, rows_per_person)
     found = list(connection.execute(statement.sql).fetchnumpy().values())
     answer = engine._read(engine_child.packed(found, statement.columns), plan, statement)
     assert answer is not None
@@ -550,6 +554,62 @@ def test_one_person_with_many_rows_counts_once() -> None:
     data = {**EMPTY, "visits": [visit(person=7, s=s) for s in (0, 1, 1, 0)] + [visit(person=9, s=0)]}
     check(plan, data)
     assert reference(plan, data)[0] == [[2], [1], [2]]
+
+
+@pytest.mark.parametrize("cap", [1, 2, 3, 100])
+def test_a_cap_lets_so_many_rows_of_a_person_count(cap: int) -> None:
+    # After WHERE: what does not pass takes no place.  Two equal rows are two rows.
+    rows = [(7, 3), (7, 3), (7, -2), (7, 5), (8, 1), (9, -7), (9, 2)]
+    data = {**EMPTY, "visits": [visit(person=person, a=a) for person, a in rows]}
+    plan = make_plan(where=Compare(">", column("a"), Constant(-5)), values=[((), None), ((column("a"),), None)])
+    answer = run(plan, store(data), data, rows_per_person=cap)
+    assert answer.values[0] == [min(4, cap) + 1 + 1]
+    assert answer.cohorts.tolist() == [[3]]
+    if cap >= 4:
+        assert answer.values[1] == [9 + 1 + 2]
+
+
+def test_a_cap_counts_over_all_cells_and_joins_together() -> None:
+    joins = (Join("inner", (ColumnRef(0, "person"),), (ColumnRef(1, "id"),)),)
+    plan = make_plan(
+        sources=("visits", "patients"), joins=joins, keys=[column("s"), ColumnRef(1, "sex")], values=[((), None)]
+    )
+    data: dict[str, Sequence[Row]] = {
+        **EMPTY,
+        "visits": [visit(person=person, a=a, s=a % 2) for person in (1, 2) for a in range(6)],
+        "patients": [{"id": 1, "sex": 1, "ward": 0}, {"id": 2, "sex": 2, "ward": None}],
+    }
+    cells = list(map(int, run(plan, store(data), data, rows_per_person=2).values[0]))
+    assert (cells[0] + cells[2], cells[1] + cells[3]) == (2, 2)
+
+
+@given(st.integers(0, 2**32), st.integers(1, 4))
+@settings(max_examples=20, deadline=None)
+def test_taking_a_person_away_takes_away_that_persons_rows_alone(seed: int, cap: int) -> None:
+    # The bound on what one person moves: nobody else's choice of rows changes, though their index does.
+    rng = np.random.default_rng(seed)
+    rows = [visit(person=int(p), a=int(a), s=int(a) % 2) for p, a in rng.integers((1, -7), (6, 8), (40, 2))]
+    plan = make_plan(keys=[column("a")], values=[((), None), ((column("a"),), None)])
+
+    def cells(kept: Sequence[Row]) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+        data = {**EMPTY, "visits": kept}
+        connection = store(data)
+        found = np.array([list(map(int, v)) for v in run(plan, connection, data, rows_per_person=cap).values])
+        connection.close()
+        return found
+
+    everyone = cells(rows)
+    for person in range(1, 6):
+        moved = everyone - cells([row for row in rows if row["person"] != person])
+        assert moved[0].min() >= 0
+        assert moved[0].sum() == min(cap, sum(row["person"] == person for row in rows))
+        assert abs(moved[1]).sum() <= 7 * cap
+
+
+def test_where_a_person_has_one_row_there_is_nothing_to_cap() -> None:
+    plan = make_plan(sources=("patients",), values=[((), None)])
+    assert "QUALIFY" not in generate(plan, ROSTER, ROWS, rows_per_person=1).sql
+    assert "QUALIFY" in generate(make_plan(values=[((), None)]), ROSTER, ROWS, rows_per_person=1).sql
 
 
 @pytest.mark.parametrize(
