@@ -50,6 +50,19 @@ RULINGS_PER_SUBJECT_MAX: Final = 200
 """Decisions of approvers, kept, about one request or question."""
 APPROVAL_KEPT_SECONDS: Final = 30 * 86_400
 """How long requests and results are kept after their end."""
+WAITING_AT_ONCE_MAX: Final = 4
+"""Waiting requests that one party tries at the same time."""
+WAITING_PAUSE_SECONDS: Final = 2.0
+"""Between hearing that people have decided and trying a waiting request, so that several decisions make one try."""
+WAITING_RETRY_SECONDS_MAX: Final = 300.0
+"""Between tries of a waiting request after something that will pass; the pause doubles up to this."""
+WAITING_POLL_SECONDS: Final = 3600.0
+"""Between tries that nobody asked for."""
+WAITING_WATCH_SECONDS_MAX: Final = 25.0
+"""How long an analyst's question for news of a waiting request stays open."""
+WAITING_MESSAGE_CHARACTERS_MAX: Final = 4000
+WAITING_TOLD_MAX: Final = 1_000
+"""Requests about which one message between parties says that people have decided."""
 WAITING_RESULTS_BYTES_MAX: Final = 2**30
 """Sealed results that wait to be fetched; beyond it no further request may wait."""
 PASSPHRASE_CHARACTERS_MIN: Final = 12
@@ -119,6 +132,8 @@ API_RESULTS_BYTES_MAX: Final = 256 * 2**20
 """Sealed results of finished jobs that are kept; beyond it the oldest are let go."""
 API_JOB_EVENTS_MAX: Final = 512
 API_LEDGER_ENTRIES_MAX: Final = 500
+API_LICENCES_MAX: Final = 1_000
+"""In one list; those that end first."""
 API_CLIENT_SECONDS_MAX: Final = 330.0
 """How long a client waits for one answer; longer than a session may take."""
 

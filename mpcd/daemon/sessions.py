@@ -197,7 +197,9 @@ class Sessions:
 
     def _check_new(self, request: SignedRequest, *, dry_run: bool) -> None:
         if not dry_run and request.digest() in self._digests:
-            raise RequestInvalid("the same request is already running; each request is used once")
+            # One that waits for approval may be proposed again before we are through with the last time.
+            kind = Busy if request.request.wait_seconds > 0 else RequestInvalid
+            raise kind("the same request is already running; each request is used once")
 
     # ------------------------------------------------------------------------------------------ from the other parties
 

@@ -41,6 +41,8 @@ from mpcd.ids import PartyId
 
 VERSION: Final = 1
 DOMAIN: Final = "approval"
+WITHDRAWAL: Final = "request-withdrawal"
+"""Domain of the signature over a request's digest with which its analyst takes it back."""
 RULE: Final = "approval"
 DENIED: Final = "approval-denied"
 Verdict = Literal["approve", "deny", "withdraw"]

@@ -445,3 +445,9 @@ def session_of(connection: sqlite3.Connection, request_digest: bytes) -> tuple[S
         "SELECT session, state FROM session WHERE request_digest = ?", (request_digest,)
     ).fetchone()
     return None if row is None else (SessionId(bytes(row[0])), str(row[1]))  # type: ignore[arg-type]  # by column
+
+
+def receipt_of(connection: sqlite3.Connection, session: SessionId) -> bytes:
+    """The signed receipt of a recorded session; empty if there is none."""
+    row = connection.execute("SELECT signed FROM receipt WHERE session = ?", (session,)).fetchone()
+    return b"" if row is None else bytes(row[0])
