@@ -1,0 +1,377 @@
+"""Which sets are compared: every pair that could differ by few in some database, and none that is the same in all."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import itertools
+import random
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pytest
+
+from mpcd import limits
+from mpcd.compile import beside
+from mpcd.compile.beside import Beside
+from mpcd.errors import PlanUnsupported
+from mpcd.governance.history import Definition, Question, Region, question
+from mpcd.ids import PartyId
+from mpcd.plan.domains import value_of
+from mpcd.plan.nodes import And, ColumnRef, Compare, Constant, Expr, IsNotTrue, IsNull, Not, Or, Pred
+from mpcd.plan.planner import plan_sql
+from mpcd.roster import Column, Party, Roster, Table
+
+DAY = dt.date(2026, 11, 22)
+PARTIES = tuple(PartyId(i) for i in range(3))
+Row = Mapping[str, int | None]
+
+
+def table(name: str, person_id: str | None, *columns: Column) -> Table:
+    return Table(
+        name=name,
+        rows_max=1000,
+        rows_disjoint=True,
+        persons_disjoint=True,
+        person_id=person_id,
+        owners=PARTIES,
+        columns=columns,
+    )
+
+
+ROSTER = Roster(
+    "test",
+    1,
+    tuple(Party(i, f"h{i}", f"c{i}", f"s{i}", ("input", "compute")) for i in PARTIES),
+    (
+        table(
+            "people",
+            "pid",
+            Column("pid", "person_id", unique=True),
+            Column("age", "integer", 0, 99),
+            Column("sex", "dictionary", 0, 1, levels=("F", "M")),
+            Column("ward", "integer", 0, 9, nullable=True),
+            Column("hiv", "integer", 0, 1, nullable=True),
+            Column("x", "integer", 0, 1000, nullable=True),
+            Column("y", "integer", 0, 1000),
+            Column("big", "integer", 0, 10**9),
+        ),
+        table("labs", "pid", Column("pid", "person_id"), Column("value", "integer", 0, 1000)),
+        table("wards", None, Column("ward", "integer", 0, 9, unique=True), Column("floor", "integer", 0, 3)),
+    ),
+)
+
+
+def asked(sql: str) -> tuple[Question, int]:
+    plan = plan_sql(sql, ROSTER, DAY)
+    return question(plan, ROSTER), plan.cells
+
+
+def stands(now: str, *before: str) -> Beside:
+    found, cells = asked(now)
+    return beside.plan(found, [asked(sql)[0].definition for sql in before], ROSTER, cells)
+
+
+# ------------------------------------------------------------------------------------------------ the slow meaning
+
+
+def number(expr: Expr, row: Row) -> int | None:
+    """An expression over one column, or a column."""
+    if isinstance(expr, ColumnRef):
+        return row[expr.name]
+    if isinstance(expr, Constant):
+        return expr.value
+    names = {ref.name for ref in [expr] if isinstance(ref, ColumnRef)} or {"age"}
+    return value_of(expr, row[next(iter(names))])
+
+
+def truth(pred: Pred, row: Row) -> bool | None:
+    match pred:
+        case IsNotTrue(part):
+            return truth(part, row) is not True
+        case Not(part):
+            inner = truth(part, row)
+            return None if inner is None else not inner
+        case IsNull(expr):
+            return number(expr, row) is None
+        case Or(parts):
+            found = [truth(part, row) for part in parts]
+            return True if True in found else None if None in found else False
+        case And(parts):
+            found = [truth(part, row) for part in parts]
+            return False if False in found else None if None in found else True
+        case Compare(op, left, right):
+            a, b = number(left, row), number(right, row)
+            if a is None or b is None:
+                return None
+            return {"<": a < b, "<=": a <= b, "=": a == b, ">": a > b, ">=": a >= b, "<>": a != b}[op]
+        case _:
+            raise AssertionError(pred)
+
+
+def inside(region: Region, row: Row) -> bool:
+    for column, values in region.columns:
+        value = row[column.name]
+        if not (values.null if value is None else any(low <= value <= high for low, high in values.runs)):
+            return False
+    return all(truth(condition, row) is True for condition in region.rest)
+
+
+def cell_of(definition: Definition, row: Row) -> int:
+    cell = 0
+    for key in definition.keys:
+        names = sorted({ref.name for ref in _columns(key.expr)})
+        value = row[names[0]] if len(names) == 1 else None
+        code = value_of(key.expr, value) if len(names) == 1 else number(key.expr, row)
+        cell = cell * key.places + (key.count if code is None else code - key.low)
+    return cell
+
+
+def _columns(expr: Expr) -> Iterator[ColumnRef]:
+    from mpcd.plan.nodes import columns_of  # noqa: PLC0415  named like ours
+
+    return iter(columns_of(expr))
+
+
+@functools.cache
+def members(region: Region, rows: tuple[int, int]) -> frozenset[int]:
+    """Places of the rows inside."""
+    return frozenset(place for place, row in enumerate(database(*rows)) if inside(region, row))
+
+
+@functools.cache
+def cells_of(definition: Definition, rows: tuple[int, int]) -> tuple[int, ...]:
+    return tuple(cell_of(definition, row) for row in database(*rows))
+
+
+def side_rows(found: Beside, side: int, rows: tuple[int, int]) -> frozenset[int]:
+    family, cells = found.sides[side]
+    of = found.families[family]
+    there = members(of.region, rows)
+    if cells is None:
+        return there
+    wanted, own = set(cells.tolist()), cells_of(of.definition, rows)
+    return frozenset(place for place in there if own[place] in wanted)
+
+
+def differences(found: Beside, rows: tuple[int, int]) -> list[int]:
+    """Per pair, how many rows differ."""
+    return [len(side_rows(found, a, rows) ^ side_rows(found, b, rows)) for a, b in found.pairs.tolist()]
+
+
+@functools.cache
+def database(seed: int, count: int) -> tuple[Row, ...]:
+    """That many people by chance, and one whom everybody knows."""
+    rng = random.Random(seed)
+    return (
+        *(
+            {
+                "age": rng.randrange(100),
+                "sex": rng.randrange(2),
+                "ward": rng.choice((None, *range(10))),
+                "hiv": rng.choice((None, 0, 1)),
+                "x": rng.choice((None, rng.randrange(1001))),
+                "y": rng.randrange(1001),
+                "big": rng.randrange(10**9),
+            }
+            for _ in range(count)
+        ),
+        {"age": 91, "sex": 0, "ward": 3, "hiv": 1, "x": 7, "y": 8, "big": 5},
+    )
+
+
+ROWS = (1, 600)
+TOTAL = "SELECT COUNT(*) FROM people"
+
+
+# ------------------------------------------------------------------------------------------------ attacks
+
+PAIRS = [
+    ("one left out", TOTAL, f"{TOTAL} WHERE NOT (age = 91 AND ward = 3 AND x = 7)"),
+    ("one in one group", "SELECT sex, SUM(y) FROM people GROUP BY sex", f"{TOTAL} WHERE sex = 'F' AND big <> 5"),
+    ("a cell and a filter", f"{TOTAL} WHERE sex = 'F' AND big <> 5", "SELECT sex, SUM(y) FROM people GROUP BY sex"),
+    (
+        "a union of cells",
+        "SELECT age, COUNT(*) FROM people GROUP BY age",
+        f"{TOTAL} WHERE age BETWEEN 61 AND 95 AND big <> 5",
+    ),
+    (
+        "a margin",
+        "SELECT sex, ward, SUM(y) FROM people GROUP BY sex, ward",
+        f"{TOTAL} WHERE ward = 3 AND big <> 5",
+    ),
+    (
+        "a union inside one key of two",
+        "SELECT sex, age, SUM(y) FROM people GROUP BY sex, age",
+        f"{TOTAL} WHERE sex = 'F' AND age >= 90 AND big <> 5",
+    ),
+    ("a sum that is a count", f"{TOTAL} WHERE hiv = 1 AND big <> 5", "SELECT SUM(hiv) FROM people"),
+    (
+        "a complement that is told",
+        "SELECT COUNT(*), COUNT(x) FROM people",
+        f"{TOTAL} WHERE x IS NULL AND NOT (age = {{age}})",
+    ),
+    (
+        "bands, and one of them without one",
+        "SELECT age // 10, SUM(y) FROM people GROUP BY 1",
+        "SELECT age // 10, SUM(y) FROM people WHERE big <> 5 GROUP BY 1",
+    ),
+    (
+        "bands of one width and of another",
+        "SELECT age // 10, SUM(y) FROM people GROUP BY 1",
+        "SELECT age // 30, SUM(y) FROM people WHERE big <> 5 GROUP BY 1",
+    ),
+    ("mixed conditions", f"{TOTAL} WHERE x < y", f"{TOTAL} WHERE x < y AND big <> 5"),
+]
+
+
+@pytest.mark.parametrize(("name", "first", "second"), PAIRS, ids=[name for name, *_ in PAIRS])
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_pair_that_differs_by_one_is_compared(name: str, first: str, second: str, turned: bool) -> None:
+    missing = [row for row in database(*ROWS) if row["x"] is None]
+    ages = sorted({row["age"] for row in missing if row["age"] is not None})
+    rare = min(ages, key=lambda age: sum(row["age"] == age for row in missing))
+    few = max(1, sum(row["age"] == rare for row in missing)) if "{age}" in second else 1
+    second = second.format(age=rare)
+    before, now = (second, first) if turned else (first, second)
+    found = stands(now, before)
+    near = [pair for pair, size in enumerate(differences(found, ROWS)) if size == few]
+    assert near, name
+    target = np.repeat(np.arange(len(found.layout.targets)), found.layout.targets)[near[0]]
+    assert any(target in targets for _, targets in found.layout.gates), "nothing hangs on it"
+
+
+def test_what_hangs_on_a_near_union_is_the_union() -> None:
+    found = stands("SELECT age, COUNT(*) FROM people GROUP BY age", f"{TOTAL} WHERE age BETWEEN 61 AND 95 AND big <> 5")
+    sizes = differences(found, ROWS)
+    target = np.repeat(np.arange(len(found.layout.targets)), found.layout.targets)
+    hit = {int(target[pair]) for pair, size in enumerate(sizes) if size == 1}
+    cells, targets = found.layout.gates[0]
+    assert {int(cell) for cell, one in zip(cells, targets, strict=True) if int(one) in hit} == set(range(61, 96))
+
+
+# ------------------------------------------------------------------------------------------------ ordinary work
+
+SAME = [
+    (TOTAL, "SELECT SUM(y), COUNT(*) FROM people"),
+    (TOTAL, "SELECT sex, COUNT(*) FROM people GROUP BY sex"),
+    (
+        "SELECT sex, AVG(y) FROM people WHERE age > 40 GROUP BY sex",
+        "SELECT sex, SUM(big) FROM people WHERE age >= 41 GROUP BY sex",
+    ),
+    ("SELECT age // 10, COUNT(*) FROM people GROUP BY 1", f"{TOTAL} WHERE age BETWEEN 50 AND 59"),
+    (f"{TOTAL} WHERE age BETWEEN 50 AND 59", "SELECT age // 10, COUNT(*) FROM people GROUP BY 1"),
+    ("SELECT age, COUNT(*) FROM people GROUP BY age", f"{TOTAL} WHERE age > 60"),
+    ("SELECT sex, ward, COUNT(*) FROM people GROUP BY 1, 2", "SELECT ward, sex, SUM(y) FROM people GROUP BY 1, 2"),
+    (f"{TOTAL} WHERE sex = 'F'", f"{TOTAL} WHERE sex = 'M'"),
+    ("SELECT AVG(x) FROM people", f"{TOTAL} WHERE x IS NOT NULL"),
+    ("SELECT x < y, COUNT(*) FROM people GROUP BY 1", "SELECT x < y, SUM(big) FROM people GROUP BY 1"),
+]
+
+
+@pytest.mark.parametrize(("before", "now"), SAME)
+def test_ordinary_work_meets_no_small_difference(before: str, now: str) -> None:
+    """The same cohort, its split, its total: nothing that is the same set in every database is compared."""
+    for first, second in ((before, now), (before, before), (now, now)):
+        found = stands(second, first)
+        assert all(size >= 3 for size in differences(found, ROWS)), (first, second)
+
+
+def test_asking_again_compares_nothing() -> None:
+    for sql in (sql for pair in SAME for sql in pair):
+        assert len(stands(sql, sql).pairs) == 0
+
+
+# ------------------------------------------------------------------------------------------------ nothing is missed
+
+QUESTIONS = [
+    TOTAL,
+    f"{TOTAL} WHERE age > 40",
+    f"{TOTAL} WHERE age > 40 AND sex = 'F' OR age = 3",
+    f"{TOTAL} WHERE x < y",
+    f"{TOTAL} WHERE NOT (x < y)",
+    "SELECT sex, SUM(y) FROM people WHERE age < 70 GROUP BY sex",
+    "SELECT age // 10, sex, SUM(y) FROM people GROUP BY 1, 2",
+    "SELECT age // 25, COUNT(*) FROM people WHERE ward IS NULL GROUP BY 1",
+    "SELECT ward, AVG(x) FROM people WHERE age BETWEEN 20 AND 59 GROUP BY ward",
+    "SELECT age // 50, age % 5, COUNT(*) FROM people GROUP BY 1, 2",
+    "SELECT age // 50, hiv, COUNT(*) FROM people WHERE age > 9 GROUP BY 1, 2",
+    "SELECT SUM(hiv), COUNT(*) FROM people",
+    "SELECT big // 100000000, COUNT(*) FROM people WHERE sex = 'M' GROUP BY 1",
+]
+
+
+@pytest.mark.parametrize(("now", "before"), list(itertools.permutations(QUESTIONS, 2)))
+def test_what_is_left_out_is_the_same_or_apart_in_every_database(now: str, before: str) -> None:
+    """Cells of both, on rows that nobody chose: all that overlap and differ are compared."""
+    (current, cells), (past, _) = asked(now), asked(before)
+    found = beside.plan(current, [past.definition], ROSTER, cells)
+    rows = (7, 200)
+    compared = {(side_rows(found, a, rows), side_rows(found, b, rows)) for a, b in found.pairs.tolist()}
+    own, theirs = _all_groups(current.definition, rows), _all_groups(past.definition, rows)
+    missed = {(a, b) for a in own for b in theirs if a & b and a != b and (a, b) not in compared and b not in own}
+    assert not missed
+
+
+@functools.cache
+def _all_groups(definition: Definition, rows: tuple[int, int]) -> frozenset[frozenset[int]]:
+    """For every set and choice of keys, the rows of each cell."""
+    count = len(definition.keys)
+    kept = {tuple(range(count)), (), *((index,) for index in range(count))}
+    codes = [_codes(definition, cell) for cell in cells_of(definition, rows)]
+    found: set[frozenset[int]] = set()
+    for region, some in itertools.product(definition.sets, kept):
+        groups: dict[tuple[int, ...], set[int]] = {}
+        for place in members(region, rows):
+            groups.setdefault(tuple(codes[place][index] for index in some), set()).add(place)
+        found |= {frozenset(group) for group in groups.values()}
+    return frozenset(found)
+
+
+def _codes(definition: Definition, cell: int) -> list[int]:
+    codes: list[int] = []
+    for key in reversed(definition.keys):
+        codes.append(cell % key.places)
+        cell //= key.places
+    return codes[::-1]
+
+
+# ------------------------------------------------------------------------------------------------ relations, limits
+
+
+def test_other_relations_are_compared_by_persons() -> None:
+    found = stands(TOTAL, "SELECT SUM(value) FROM people JOIN labs USING (pid)")
+    assert len(found.pairs) == 1
+    assert not found.by_rows.any()
+    assert stands(TOTAL, f"{TOTAL} WHERE age > 3").by_rows.all()
+
+
+def test_persons_who_are_apart_in_every_database_are_not_compared_across_relations() -> None:
+    joined = "SELECT SUM(value) FROM labs JOIN people ON labs.pid = people.pid WHERE people.sex = 'F'"
+    assert len(stands(f"{TOTAL} WHERE sex = 'M'", joined).pairs) == 0
+    assert len(stands(f"{TOTAL} WHERE sex = 'F'", joined).pairs) == 1
+
+
+def test_what_shares_no_table_or_has_no_persons_is_not_compared() -> None:
+    assert len(stands(TOTAL, "SELECT SUM(value) FROM labs").pairs) == 0
+    assert len(stands("SELECT COUNT(*) FROM wards", "SELECT COUNT(*) FROM people JOIN wards USING (ward)").pairs) == 0
+
+
+def test_too_many_pairs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "HISTORY_PAIRS_MAX", 50)
+    with pytest.raises(PlanUnsupported, match="too many earlier groups"):
+        stands("SELECT age, COUNT(*) FROM people GROUP BY age", "SELECT x // 100, COUNT(*) FROM people GROUP BY 1")
+
+
+def test_another_roster_leaves_definitions_out() -> None:
+    found, cells = asked(TOTAL)
+    definition = asked(f"{TOTAL} WHERE age > 3")[0].definition
+    foreign = Definition((("people", b"0" * 32),), definition.joins, definition.owners, (), definition.sets)
+    assert len(beside.plan(found, [foreign], ROSTER, cells).pairs) == 0
+
+
+def test_owners_who_came_make_another_set() -> None:
+    found, cells = asked(TOTAL)
+    definition = found.definition
+    before = Definition(definition.tables, definition.joins, PARTIES[:2], definition.keys, definition.sets)
+    assert len(beside.plan(found, [before], ROSTER, cells).pairs) == 1
