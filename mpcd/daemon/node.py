@@ -36,7 +36,7 @@ from mpcd.daemon.journal import StoreJournal
 from mpcd.daemon.ledgercheck import LedgerCheck
 from mpcd.daemon.logs import log_network_event
 from mpcd.daemon.notify import Notifier
-from mpcd.daemon.owner import LivePolicy
+from mpcd.daemon.owner import LivePolicy, Owner
 from mpcd.daemon.policynews import SECURITY
 from mpcd.daemon.questions import Questions
 from mpcd.daemon.sessions import Sessions, Settings
@@ -173,6 +173,7 @@ class Node:
         self.policy = LivePolicy(config.policy, config.party, self.roster)
         self.store = Store.open(config.state)
         self.journal = StoreJournal(self.store, config.party, time.time, self.policy.digest, self._session_event)
+        self.owner = Owner(self.policy, self.journal, config.signing_key.signing_key())
         self.ledger = LedgerCheck(self.store)
         self.planner = Planner()
         self.engine = DuckdbEngine(
@@ -229,7 +230,7 @@ class Node:
         )
         planner = RosterPlanner(self.planner, self.roster)
         return Sessions(
-            settings, SessionNetwork(self.mesh), planner, self.data, self.policy, self.journal, self._session_event
+            settings, SessionNetwork(self.mesh), planner, self.data, self.owner, self.journal, self._session_event
         )
 
     def _make_heads(self, key: SigningKey) -> Heads:

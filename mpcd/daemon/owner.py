@@ -1,29 +1,44 @@
-"""What this owner says to a request: its policy, licences, approvals and budgets as they stand now (layer 13)."""
+"""What this owner says to a request: its policy, licences, approvals and budgets as they stand now (layer 13).
+
+`LivePolicy` is the file and the book of accepted analysts; `Owner` joins it with the desks that keep licences and
+approvals.  All that a decision reads from the store it reads in one transaction.  It decides nothing by itself: what
+follows from what it has read is `mpcd.governance.decision`'s to say.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sqlite3
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 from mpcd.canonical import digest_bytes
+from mpcd.compile.physical import PhysicalPlan
 from mpcd.daemon.attempt import Attempt
 from mpcd.daemon.check import check_names, read_policy
+from mpcd.daemon.journal import StoreJournal
 from mpcd.daemon.policynews import SECURITY
+from mpcd.errors import Refusal, StoreFailed
 from mpcd.governance.access import AccessBook
-from mpcd.governance.decision import Asked, Decision, Fineness, decide_all
+from mpcd.governance.budget import privacy_debits
+from mpcd.governance.decision import Asked, Decision, Fineness, Part, decide_all, with_balances
 from mpcd.governance.disclosure import DisclosureRules
-from mpcd.governance.policy import AcceptedAnalyst, Policy, Security
-from mpcd.identity import VerifyKey
+from mpcd.governance.policy import AcceptedAnalyst, Policy, Requirement, Security
+from mpcd.governance.privacy import Ask, AskInvalidError, charge
+from mpcd.governance.quote import Line
+from mpcd.identity import SigningKey, VerifyKey
 from mpcd.identity.request import SignedRequest
 from mpcd.ids import PartyId
 from mpcd.plan.cuts import column_cuts
 from mpcd.plan.functions import functions
 from mpcd.plan.ir import LogicalPlan
 from mpcd.roster import Roster
+from mpcd.store import accounts
+from mpcd.store.approvals import Known
 
 
 class LivePolicy:
-    """This owner's policy as it stands now; implements `sessions.Owner`."""
+    """This owner's policy as it stands now, and the analysts whom it has accepted besides."""
 
     def __init__(self, path: Path, me: PartyId, roster: Roster) -> None:
         self._path = path
@@ -54,15 +69,13 @@ class LivePolicy:
         self.policy, self._digest = policy, digest
         return changed
 
-    async def decide(
-        self, request: SignedRequest, plan: LogicalPlan, versions: Mapping[str, str], attempt: Attempt
-    ) -> Decision:
-        """See `sessions.Owner`."""
-        asked = self._asked(request, plan, versions, attempt)
-        return decide_all(self.policy, asked)
-
-    def _asked(self, signed: SignedRequest, plan: LogicalPlan, versions: Mapping[str, str], attempt: Attempt) -> Asked:
+    def asked(self, signed: SignedRequest, plan: LogicalPlan, versions: Mapping[str, str], attempt: Attempt) -> Asked:
+        """What this owner knows of a request that it planned itself."""
         request = signed.request
+        cuts = (
+            Fineness(one.path, one.verb, one.type, one.scale, one.cuts, one.unique)
+            for one in column_cuts(plan, self._roster)
+        )
         return Asked(
             party=self._me,
             analyst=request.analyst,
@@ -77,10 +90,7 @@ class LivePolicy:
             data_versions=versions,
             at=attempt.at,
             owners=plan.owners,
-            fineness=tuple(
-                Fineness(one.path, one.verb, one.type, one.scale, one.cuts, one.unique)
-                for one in column_cuts(plan, self._roster)
-            ),
+            fineness=tuple(cuts),
             privacy=request.privacy,
             quote_digest=request.quote_digest,
             attachments=attempt.attachments,
@@ -88,10 +98,105 @@ class LivePolicy:
             accepted=self.accepted(request.analyst, attempt.at),
         )
 
+
+class LicencePart(Protocol):
+    """The desk that keeps licences, as a decision sees it."""
+
+    def part(self, connection: sqlite3.Connection, rho: int | None = None) -> Part:
+        """What our licences say to a request, read in the caller's transaction; `rho` in units of 10^-12."""
+        ...
+
+
+class ApprovalPart(Protocol):
+    """The desk where people approve, as a decision sees it."""
+
+    async def prepared(self, signed: SignedRequest, at: int, proposer: PartyId) -> Known:
+        """What the store knows of a request that is to be decided."""
+        ...
+
+    def part(self, signed: SignedRequest, known: Known) -> Callable[[Asked, Requirement], Decision]:
+        """The desk's part in the decision about a request that was `prepared`."""
+        ...
+
+    async def keep(
+        self, signed: SignedRequest, plan: PhysicalPlan, rules_of: Mapping[str, PartyId], keeper: PartyId
+    ) -> None:
+        """Keep a request that this owner's people must decide."""
+        ...
+
+
+class Owner:
+    """Implements `conductor.Owner`.
+
+    Args:
+        policy: file and book.
+        journal: the way to the store.
+        key: of this party, for the prices that it asks.
+    """
+
+    def __init__(self, policy: LivePolicy, journal: StoreJournal, key: SigningKey) -> None:
+        self._live = policy
+        self._journal = journal
+        self._key = key
+        self.licences: LicencePart | None = None
+        self.approvals: ApprovalPart | None = None
+        """Desks that come after; without one, whatever needs it is refused."""
+
+    async def decide(
+        self, request: SignedRequest, plan: LogicalPlan, versions: Mapping[str, str], attempt: Attempt
+    ) -> Decision:
+        """See `conductor.Owner`."""
+        asked = self._live.asked(request, plan, versions, attempt)
+        approvals = None
+        if self.approvals is not None and attempt.proposer is not None:
+            known = await self.approvals.prepared(request, asked.at, attempt.proposer)
+            approvals = self.approvals.part(request, known)
+        policy = self._live.policy
+        decision = await self._journal.read(lambda c: self._decided(c, policy, asked, approvals))
+        return self._signed(decision)
+
+    def _decided(
+        self,
+        connection: sqlite3.Connection,
+        policy: Policy,
+        asked: Asked,
+        approvals: Callable[[Asked, Requirement], Decision] | None,
+    ) -> Decision:
+        try:
+            rho = None if asked.privacy is None else charge(Ask.decode(asked.privacy)).rho_units
+        except AskInvalidError as error:
+            message = f"party {asked.party}: {error}"
+            return Decision(refusals=(Refusal(asked.party, "privacy", "what is asked for", message),))
+        budgets = {name: table.budget for name, table in policy.tables.items()}
+
+        def noise(about: Asked) -> Decision:
+            assert rho is not None
+            granted = {name: budgets[name] for name in about.tables}
+            return Decision(debits=privacy_debits(about.party, granted, rho, about.at))
+
+        licences = None if self.licences is None else self.licences.part(connection, rho)
+        decision = decide_all(policy, asked, licences=licences, approvals=approvals, privacy=noise)
+        return with_balances(decision, lambda debit: accounts.spent(connection, debit))
+
+    def _signed(self, decision: Decision) -> Decision:
+        """The price goes to the other parties as its owner signs it."""
+        if decision.line is None:
+            return decision
+        assert isinstance(decision.line, Line)
+        return decision.joined(Decision(terms={"line": decision.line.sign(self._key)}))
+
+    async def ask_approvers(
+        self, request: SignedRequest, plan: PhysicalPlan, rules_of: Mapping[str, PartyId], keeper: PartyId
+    ) -> None:
+        """See `conductor.Owner`."""
+        if self.approvals is None:
+            raise StoreFailed("this owner keeps no requests for approval")
+        await self.approvals.keep(request, plan, rules_of, keeper)
+
     def rules(self) -> DisclosureRules:
-        """See `sessions.Owner`."""
-        return self.policy.disclosure
+        """See `conductor.Owner`."""
+        return self._live.policy.disclosure
 
     def security(self) -> Security:
-        """See `sessions.Owner`."""
-        return self.policy.security
+        """See `conductor.Owner`."""
+        return self._live.policy.security
