@@ -179,8 +179,10 @@ AMOUNT_MINOR_UNITS_MAX: Final = 10**15
 """Of one amount of money, in the currency's smallest unit; sums of a ledger's lifetime stay within 64 bits."""
 FREE_QUERIES_MAX: Final = 10**9
 """That a price plan may grant, in a month or in all."""
-LICENCE_BYTES_MAX: Final = 128 * 2**10
-"""One offer, agreement or licence file, signatures included."""
+LICENCE_BYTES_MAX: Final = 60 * 2**10
+"""One agreement or licence file, signatures included; it fits into one request of the API."""
+OFFER_BYTES_MAX: Final = 40 * 2**10
+"""Without signatures."""
 LICENCE_DAYS_MAX: Final = 36_525
 """Term of a licence, window of a quota, time that a duty has: a hundred years."""
 OFFERS_OPEN_MAX: Final = 1_000

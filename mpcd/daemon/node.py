@@ -34,6 +34,7 @@ from mpcd.daemon.config import Config
 from mpcd.daemon.heads import HEAD, Heads
 from mpcd.daemon.journal import StoreJournal
 from mpcd.daemon.ledgercheck import LedgerCheck
+from mpcd.daemon.licencedesk import LicenceDesk
 from mpcd.daemon.logs import log_network_event
 from mpcd.daemon.notify import Notifier
 from mpcd.daemon.owner import LivePolicy, Owner
@@ -185,6 +186,17 @@ class Node:
         others = [party.id for party in self.roster.parties if party.id != config.party]
         self.questions = Questions(others, self.mesh.send_control, os.urandom, self._session_event)
         self.access = AccessDesk(self.journal, self.policy, self.roster.consortium, time.time, self._revoked)
+        self.licences = LicenceDesk(
+            self.journal,
+            self.policy,
+            config.party,
+            self.roster,
+            config.signing_key.signing_key(),
+            self.data.data_versions,
+            partial(self.sessions.revoke, owed=True),
+            time.time,
+            os.urandom,
+        )
         self.heads = self._make_heads(config.signing_key.signing_key())
         self.started = time.time()
         self.stopping = trio.Event()

@@ -20,8 +20,10 @@ from mpcd.canonical import Value
 from mpcd.errors import LicenceInvalid, LimitExceeded, NotFound, StoreFailed
 from mpcd.governance import entries
 from mpcd.governance.cover import Held, Spent
+from mpcd.governance.entries import Debit
 from mpcd.governance.licence import Agreement, Deed, Revocation
 from mpcd.governance.offer import DutyCode, SignedOffer, offer_name
+from mpcd.store import accounts
 from mpcd.store.ledger import Append
 
 OfferState = Literal["pending", "open", "withdrawn"]
@@ -55,8 +57,6 @@ TABLES: Final[tuple[str, ...]] = (
         evidence BLOB,
         PRIMARY KEY (licence, code)
     ) STRICT, WITHOUT ROWID""",
-    # A quota sums the debits of one account in a window.
-    "CREATE INDEX IF NOT EXISTS debit_by_account ON debit (account)",
 )
 
 
@@ -317,15 +317,7 @@ def spending(connection: sqlite3.Connection) -> Spent:
     """What was taken from accounts, as `cover` asks for it; valid within the caller's transaction."""
 
     def spent(account: str, since: int | None) -> int:
-        if since is None:
-            row = connection.execute("SELECT spent FROM account WHERE account = ?", (account,)).fetchone()
-        else:
-            row = connection.execute(
-                "SELECT sum(d.amount) FROM debit d JOIN session s USING (session) "
-                "WHERE d.account = ? AND d.refunded = 0 AND s.agreed_milliseconds >= ?",
-                (account, since),
-            ).fetchone()
-        return 0 if row is None or row[0] is None else int(row[0])
+        return accounts.spent(connection, Debit(account, 0, None, None, since))
 
     return spent
 
