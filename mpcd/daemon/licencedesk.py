@@ -42,6 +42,7 @@ EndSessions = Callable[[Callable[[SignedRequest], bool], str], int]
 """Ends what is meant and not recorded; returns how much that was."""
 DataVersions = Callable[[tuple[str, ...]], Mapping[str, str]]
 _ANALYST_END_MS_MAX: Final = 3_600_000
+_ACCEPTANCE_MS_MAX: Final = 86_400_000
 _DECODED_MAX: Final = 4096
 """Agreements that are remembered; some kilobytes each."""
 
@@ -267,8 +268,10 @@ class LicenceDesk:
         analyst = VerifyKey(agreement.analyst)
         if agreement.offer.digest not in {one.offer.digest for one in await self.open_for(analyst)}:
             raise NotFound("no such offer is open for you here; it may have been withdrawn")
-        if abs(agreement.begins_at - self.now) > limits.CLOCK_SKEW_SECONDS_MAX * 1000:
-            raise LicenceInvalid("an acceptance is sent when it is signed; sign it again, or set your host's clock")
+        # An owner of a pool that was away gets the same acceptance later.
+        early = agreement.begins_at - self.now > limits.CLOCK_SKEW_SECONDS_MAX * 1000
+        if early or agreement.begins_at < self.now - _ACCEPTANCE_MS_MAX:
+            raise LicenceInvalid("this acceptance is too old, or of the future; sign it again, or set your host's clock")
         known = self._policy.accepted(analyst, self.now)
         assert known is not None
         reasons = []

@@ -29,7 +29,8 @@ from mpcd.compile.physical import PhysicalPlan
 from mpcd.compile.program import LocalCells
 from mpcd.daemon import policynews, rosterfile
 from mpcd.daemon.accessdesk import AccessDesk
-from mpcd.daemon.backend import NodeBackend
+from mpcd.daemon.approvaldesk import ApprovalDesk
+from mpcd.daemon.backend import NodeBackend, job_result
 from mpcd.daemon.config import Config
 from mpcd.daemon.heads import HEAD, Heads
 from mpcd.daemon.journal import StoreJournal
@@ -41,6 +42,7 @@ from mpcd.daemon.owner import LivePolicy, Owner
 from mpcd.daemon.policynews import SECURITY
 from mpcd.daemon.questions import Questions
 from mpcd.daemon.sessions import Sessions, Settings
+from mpcd.daemon.waiting import CHANGED, SEALED, WITHDRAWN, Waiting
 from mpcd.errors import Bug, ConfigurationInvalid, DataInvalid, EngineFailed, LedgerInvalid, MpcdError, PeerGone
 from mpcd.governance import entries
 from mpcd.identity import ChannelKey, SigningKey, VerifyKey
@@ -197,7 +199,10 @@ class Node:
             time.time,
             os.urandom,
         )
+        self.owner.licences = self.licences
         self.heads = self._make_heads(config.signing_key.signing_key())
+        self.approvals = self.owner.approvals = self._make_approvals()
+        self.waiting = self._make_waiting()
         self.started = time.time()
         self.stopping = trio.Event()
         self._nursery: trio.Nursery | None = None
@@ -244,6 +249,38 @@ class Node:
         return Sessions(
             settings, SessionNetwork(self.mesh), planner, self.data, self.owner, self.journal, self._session_event
         )
+
+    def _make_approvals(self) -> ApprovalDesk:
+        async def tell(digests: Sequence[bytes]) -> None:
+            await self.waiting.tell(digests)
+
+        return ApprovalDesk(
+            self.config.party,
+            self.roster,
+            self.policy,
+            self.journal,
+            self.data.data_versions,
+            time.time,
+            partial(self.sessions.revoke, owed=True),
+            tell,
+            self._session_event,
+        )
+
+    def _make_waiting(self) -> Waiting:
+        waiting = Waiting(
+            self.config.party,
+            self.sessions,
+            self.questions,
+            self.journal,
+            time.time,
+            partial(job_result, roster=self.roster),
+            self.approvals.withdrawn,
+            self._session_event,
+        )
+        self.questions.handle(CHANGED, waiting.heard)
+        self.questions.handle(WITHDRAWN, waiting.heard_withdrawn)
+        self.questions.handle(SEALED, waiting.hand_over)
+        return waiting
 
     def _make_heads(self, key: SigningKey) -> Heads:
         keys = {party.id: VerifyKey.from_text(party.signing_key) for party in self.roster.parties}
@@ -330,6 +367,7 @@ class Node:
         nursery.start_soon(self._signals)
         for row in report.recorded:
             self.sessions.settle_later(row.session)
+        await nursery.start(self.waiting.run)
         self._sockets = self._listeners()
         for kind, listener in self._sockets.items():
             server = ApiServer(backend, kind, self.config.sockets.admin_uids)
@@ -383,6 +421,7 @@ class Node:
         log_network_event(self.log, event)
         if event.name == "channel-open":
             self.heads.soon()
+            self.waiting.poke()
         if event.name in {"channel-lost", "channel-closed"} and event.party is not None:
             self._look_for(event.party)
 
