@@ -22,13 +22,22 @@ from mpcd.daemon.description import table_map
 from mpcd.daemon.ledgerview import entry_map
 from mpcd.daemon.policynews import SECURITY
 from mpcd.daemon.sessions import Explanation, Outcome
-from mpcd.errors import Bug, ConfigurationInvalid, DataInvalid, MpcdError, NotFound, Refusal, RequestInvalid
+from mpcd.errors import (
+    AwaitingApproval,
+    Bug,
+    ConfigurationInvalid,
+    DataInvalid,
+    MpcdError,
+    NotFound,
+    Refusal,
+    RequestInvalid,
+)
 from mpcd.field import kernels
 from mpcd.governance import entries
 from mpcd.governance.policy import visible_tables
 from mpcd.identity import IdentityError, VerifyKey
 from mpcd.identity.request import SignedRequest
-from mpcd.roster import Table
+from mpcd.roster import Roster, Table
 from mpcd.session.keys import CONFIRM_COST
 from mpcd.sources import import_table, snapshot
 from mpcd.sources.tables import ImportBlocked, TableSource
@@ -110,6 +119,7 @@ class NodeBackend:
             "security": plan.security,
             "lines": [line for _, line in cast("list[list[Value]]", plan.terms.get("lines", []))],
             "refusals": [_refusal_map(refusal) for refusal in explanation.refusals],
+            "waits": [_refusal_map(wait.refusal()) for answer in explanation.answers for wait in answer.waits],
         }
 
     async def submit(
@@ -131,7 +141,9 @@ class NodeBackend:
                     lambda attempt: nursery.start_soon(self._watch_cancel, job, attempt),
                     attachments,
                 )
-                job.finish(self._job_result(outcome))
+                job.finish(job_result(outcome, self._node.roster))
+            except AwaitingApproval as error:
+                await self._keep(request, job, attachments, error)
             except MpcdError as error:
                 job.fail(error, "refused" if error.code == "mpc.Refused" else "aborted")
             except Exception:  # a bug ends the job, never the daemon
@@ -140,19 +152,20 @@ class NodeBackend:
             finally:
                 nursery.cancel_scope.cancel()
 
+    async def _keep(
+        self, request: SignedRequest, job: Job, attachments: Mapping[str, bytes], why: AwaitingApproval
+    ) -> None:
+        """The job is over, its request lives on: `mpcctl requests` follows it."""
+        try:
+            await self._node.waiting.keep(request, attachments, why)
+        except MpcdError as error:
+            job.fail(error, "aborted")
+        else:
+            job.fail(why, "awaiting_approval")
+
     async def _watch_cancel(self, job: Job, attempt: object) -> None:
         await job.cancel_requested.wait()
         self._node.sessions.cancel(attempt)  # type: ignore[arg-type]  # what `register` was given
-
-    def _job_result(self, outcome: Outcome) -> JobResult:
-        plan = outcome.plan
-        cost = CONFIRM_COST + program(plan).cost()
-        facts: Map = cast("Map", dict(outcome.facts))
-        facts["predicted"] = {"rounds": cost.rounds, "compute": list(cost.compute), "input": cost.input}
-        facts["opened"] = _list(explain.opened(plan, self._node.roster))
-        facts["notes"] = _list(explain.notes(plan.logical))
-        facts["receipt"] = outcome.receipt
-        return JobResult(plan.encoded, outcome.releases, facts)
 
     async def watch(self, caller: Caller, job: str, from_seq: int) -> EventBatch:
         """See `Backend`."""
@@ -310,6 +323,18 @@ class NodeBackend:
         """See `Backend`."""
         verb: Callable[[Caller, Map], Awaitable[Map]] = getattr(self._domains[domain], call)
         return await verb(caller, params)
+
+
+def job_result(outcome: Outcome, roster: Roster) -> JobResult:
+    """What an outcome is to the analyst: the plan, the sealed releases, and what goes with them for people."""
+    plan = outcome.plan
+    cost = CONFIRM_COST + program(plan).cost()
+    facts: Map = cast("Map", dict(outcome.facts))
+    facts["predicted"] = {"rounds": cost.rounds, "compute": list(cost.compute), "input": cost.input}
+    facts["opened"] = _list(explain.opened(plan, roster))
+    facts["notes"] = _list(explain.notes(plan.logical))
+    facts["receipt"] = outcome.receipt
+    return JobResult(plan.encoded, outcome.releases, facts)
 
 
 def _refusal_map(refusal: Refusal) -> Map:

@@ -70,8 +70,8 @@ class Submitter(Protocol):
         """Propose and conduct to the end."""
         ...
 
-    def revoke(self, concerns: Callable[[SignedRequest], bool], why: str) -> int:
-        """End what runs."""
+    def revoke(self, concerns: Callable[[SignedRequest], bool], why: str, *, owed: bool = ...) -> int:
+        """End what runs; `owed` leaves alone what is being recorded."""
         ...
 
 
@@ -469,7 +469,7 @@ class Waiting:
             return "forgotten"
         self._withdrawing.add(digest)
         if digest in self._busy:
-            self._sessions.revoke(lambda one: one.digest() == digest, "its analyst withdrew the request")
+            self._sessions.revoke(lambda one: one.digest() == digest, "its analyst withdrew it", owed=True)
         elif row.session is None:
             await self._end(row, Event.CANCELLED, "withdrawn", _TAKEN_BACK)
         if self._nursery is not None:
