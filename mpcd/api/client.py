@@ -1,4 +1,4 @@
-"""The synchronous client: `flow` on a plain Unix socket (layer 12).
+"""The synchronous client: `flow` on a plain Unix socket, or through a command (layer 12).
 
 with Client.connect() as client:
     answer = client.sql("SELECT COUNT(*) FROM gbsg2")
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import time
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +19,7 @@ from mpcd.api import flow
 from mpcd.api import profile as profiles
 from mpcd.api.flow import PLAIN, Answer, Call, Conversation, Flow, OnEvent, Options, Shell
 from mpcd.api.profile import Profile
+from mpcd.api.transport import Connection, open_connection
 from mpcd.api.types import Map, Method, NodeInfo
 from mpcd.errors import DaemonUnavailable, MpcdError, RequestInvalid
 
@@ -35,7 +35,7 @@ SHELL: Final = Shell(time.time, os.urandom)
 class Client:
     """One connection to a daemon; use it as a context manager."""
 
-    def __init__(self, connection: socket.socket, profile: Profile | None, name: str = NAME) -> None:
+    def __init__(self, connection: Connection, profile: Profile | None, name: str = NAME) -> None:
         self._connection = connection
         self._conversation = Conversation()
         self.profile = profile
@@ -53,7 +53,7 @@ class Client:
         """Connect and greet.
 
         Args:
-            path: of the socket; the profile's if None.
+            path: of the socket, or another address that `api.transport` knows; the profile's if None.
             profile: a profile or its directory; the default one (see `api.profile`) if both arguments are None.
             name: what the daemon may log this client as.
             seconds: how long to wait for each of the daemon's answers.
@@ -64,16 +64,14 @@ class Client:
         """
         if path is None or profile is not None:
             profile = load_profile(profile)
-        target = Path(path) if path is not None else _socket_of(profile)
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        target = path if path is not None else _address_of(profile)
         try:
-            connection.settimeout(seconds)
-            connection.connect(str(target))
-            return cls(connection, profile, name)
+            connection = open_connection(target, seconds)
         except OSError as error:
-            connection.close()
             raise unavailable(target, error) from error
-        except MpcdError:
+        try:
+            return cls(connection, profile, name)
+        except BaseException:
             connection.close()
             raise
 
@@ -131,9 +129,9 @@ class Client:
 
     def _call(self, call: Call) -> Map:
         try:
-            self._connection.sendall(self._conversation.start(call))
+            self._connection.send(self._conversation.start(call))
             while True:
-                result = self._conversation.receive(self._connection.recv(RECEIVE_BYTES))
+                result = self._conversation.receive(self._connection.receive(RECEIVE_BYTES))
                 if result is not None:
                     return result
         except OSError as error:
@@ -155,7 +153,7 @@ def need(profile: Profile | None) -> Profile:
     return profile
 
 
-def unavailable(path: Path | None, error: OSError) -> DaemonUnavailable:
+def unavailable(path: Path | str | None, error: OSError) -> DaemonUnavailable:
     """What an operating system error on the socket means to the caller."""
     where = "" if path is None else f" on {path}"
     if isinstance(error, TimeoutError):
@@ -167,6 +165,6 @@ def unavailable(path: Path | None, error: OSError) -> DaemonUnavailable:
     return DaemonUnavailable(f"The connection to the daemon{where} broke: {error.strerror}.")
 
 
-def _socket_of(profile: Profile | Path | str | None) -> Path:
+def _address_of(profile: Profile | Path | str | None) -> str:
     assert isinstance(profile, Profile)
-    return profile.socket
+    return profile.address

@@ -15,8 +15,9 @@ from mpcd.api import flow
 from mpcd.api.client import NAME, RECEIVE_BYTES, SHELL, load_profile, need, unavailable
 from mpcd.api.flow import PLAIN, Answer, Call, Conversation, Flow, OnEvent, Options
 from mpcd.api.profile import Profile
+from mpcd.api.transport import is_command
 from mpcd.api.types import Map, Method, NodeInfo
-from mpcd.errors import DaemonUnavailable, MpcdError
+from mpcd.errors import DaemonUnavailable, MpcdError, RequestInvalid
 
 if TYPE_CHECKING:
     from mpcd.governance.quote import Line, Quote
@@ -102,9 +103,10 @@ async def connect(
     found = load_profile(profile) if path is None or profile is not None else None
     if path is None:
         assert found is not None
-        target = found.socket
-    else:
-        target = Path(path)
+        path = found.address
+    if is_command(str(path)):
+        raise RequestInvalid("This client speaks to sockets of its own host; `mpcd.api.client` also goes through ssh.")
+    target = Path(path)
     try:
         stream = await trio.open_unix_socket(str(target))
     except OSError as error:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from mpcd.api.opening import PinnedParty, pinned_party
+from mpcd.api.transport import is_command
 from mpcd.errors import ConfigurationInvalid
 from mpcd.identity import SigningKey
 from mpcd.ids import PartyId, RosterHash
@@ -38,7 +39,8 @@ class Profile:
     consortium: str
     roster_version: int
     roster_hash: RosterHash
-    socket: Path
+    address: str
+    """Of a daemon, as `api.transport` reads it: an absolute path, or `ssh:HOST`."""
     purpose: str
     parties: Mapping[PartyId, PinnedParty]
 
@@ -86,7 +88,7 @@ class Profile:
             _string(content, "consortium"),
             int(str(content["roster_version"])),
             RosterHash(bytes.fromhex(_string(content, "roster_hash"))),
-            directory / _string(content, "socket"),
+            _address(directory, _string(content, "socket")),
             str(content.get("purpose", DEFAULT_PURPOSE)),
             {party.id: party for party in parties},
         )
@@ -97,7 +99,7 @@ def render(
     consortium: str,
     roster_version: int,
     roster_hash: RosterHash,
-    socket: Path,
+    socket: Path | str,
     parties: Iterable[PinnedParty],
     purpose: str = DEFAULT_PURPOSE,
 ) -> str:
@@ -132,14 +134,26 @@ def find(explicit: str | None, environment: Mapping[str, str]) -> Path:
     pointer = sandbox_pointer(environment)
     if pointer.is_symlink() and (pointer / FILE).exists():
         return pointer.resolve()
-    home = environment.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-    return Path(home) / "mpcd"
+    return home(None, environment)
+
+
+def home(explicit: str | None, environment: Mapping[str, str]) -> Path:
+    """The directory of a profile that is to be made: as `find`, without looking for a sandbox."""
+    named = explicit or environment.get(ENVIRONMENT)
+    if named:
+        return Path(named).expanduser()
+    return Path(environment.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")) / "mpcd"
 
 
 def sandbox_pointer(environment: Mapping[str, str]) -> Path:
     """The link that `mpcctl sandbox up` leaves: to the analyst's profile in the sandbox that was started last."""
     home = environment.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     return Path(home) / "mpcd" / "sandbox-profile"
+
+
+def _address(directory: Path, written: str) -> str:
+    """What `socket` says: a path, which may start beside the profile, or a command that leads to a daemon."""
+    return written if is_command(written) else str(directory / written)
 
 
 def _string(content: Mapping[str, object], key: str) -> str:

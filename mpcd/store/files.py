@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 from pathlib import Path
@@ -13,6 +12,8 @@ from mpcd.errors import ConfigurationInvalid, LocalFault, StoreFailed
 DIRECTORY_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
 _OTHERS: Final = 0o077
+OPEN_FLAGS: Final[int] = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+"""For every open here; what a system lacks is left out (the client's key files are used on Windows too)."""
 
 
 def private_directory(directory: Path) -> None:
@@ -38,7 +39,7 @@ def private_file(path: Path) -> None:
         LocalFault: cannot be made.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, FILE_MODE)
     except OSError as error:
         raise LocalFault(f"the file {path} cannot be opened: {error.strerror}") from error
     try:
@@ -65,6 +66,8 @@ class DirectoryLock:
     """Held while one process uses a state directory; the kernel drops it when the process dies."""
 
     def __init__(self, directory: Path) -> None:
+        import fcntl  # noqa: PLC0415  # not on Windows, where clients read key files and nobody locks a state
+
         path = directory / "lock"
         private_file(path)
         self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -93,7 +96,9 @@ class DirectoryLock:
 
 
 def sync_directory(directory: Path) -> None:
-    """Make the names in `directory` survive a power loss."""
+    """Make the names in `directory` survive a power loss, where the system lets us."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

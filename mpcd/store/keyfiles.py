@@ -16,11 +16,12 @@ from typing import Final, TypeVar
 from mpcd import limits
 from mpcd.errors import ConfigurationInvalid, LocalFault
 from mpcd.identity import IdentityError, PrivateKey, equal_secrets, wipe
-from mpcd.store.files import FILE_MODE, sync_directory
+from mpcd.store.files import FILE_MODE, OPEN_FLAGS, sync_directory
 
 _MAGIC: Final = b"mpcd-private-key 1 "
 _GROUP_READ: Final = stat.S_IRGRP
 _OTHERS: Final = 0o077
+_READ_FLAGS: Final[int] = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOCTTY", "O_NONBLOCK", "O_BINARY"))
 Key = TypeVar("Key", bound=PrivateKey)
 
 
@@ -32,7 +33,7 @@ def write_key(path: Path, key: PrivateKey) -> None:
     """
     content = bytearray(_MAGIC + key.kind.encode() + b"\n" + key.public.raw + key.expose_private_bytes())
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, FILE_MODE)
     except FileExistsError as error:
         wipe(content)
         raise LocalFault(f"{path} exists; a key file is never overwritten: move it away first") from error
@@ -100,15 +101,15 @@ def read_private_file(path: Path, bytes_max: int, *, credentials_directory: Path
         LocalFault: cannot be read.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDONLY | _READ_FLAGS)
     except OSError as error:
         raise LocalFault(f"{path} cannot be read: {error.strerror}") from error
     content = bytearray(bytes_max + 1)
     try:
         _check_private(os.fstat(descriptor), path, credentials_directory)
         filled = 0
-        with memoryview(content) as view:
-            while filled <= bytes_max and (count := os.readv(descriptor, [view[filled:]])):
+        with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file, memoryview(content) as view:
+            while filled <= bytes_max and (count := file.readinto(view[filled:])):
                 filled += count
     except OSError as error:
         wipe(content)
@@ -125,6 +126,8 @@ def read_private_file(path: Path, bytes_max: int, *, credentials_directory: Path
 def _check_private(found: os.stat_result, path: Path, credentials_directory: Path | None) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise ConfigurationInvalid("is not a regular file", path=str(path))
+    if not hasattr(os, "geteuid"):
+        return  # Windows: the directory's access list protects the user's files, and modes say nothing
     is_credential = credentials_directory is not None and path.parent == credentials_directory and found.st_uid == 0
     if is_credential:
         forbidden = _OTHERS & ~_GROUP_READ

@@ -268,7 +268,7 @@ def test_a_profile_reads_back(consortium: Any) -> None:
     assert profile.consortium == "three-hospitals"
     assert [party.name for party in profile.parties.values()] == ["hospital-0", "hospital-1", "hospital-2"]
     assert all(party.computes for party in profile.parties.values())
-    assert profile.socket == consortium.directory / "x"
+    assert profile.address == str(consortium.directory / "x")
     assert profile.purpose == "GRU"
 
 
