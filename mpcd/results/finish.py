@@ -17,6 +17,7 @@ from functools import cmp_to_key
 
 from mpcd.errors import ResultInvalid
 from mpcd.results.evaluate import Evaluated, Group, SuppressedValueError, order_key, to_double
+from mpcd.results.interval import HalfWidth, interval_of
 from mpcd.results.shape import Expression, OrderTerm, Shape, Type
 from mpcd.results.table import (
     NULL,
@@ -30,7 +31,12 @@ from mpcd.results.table import (
 )
 
 
-def finish(shape: Shape, statuses: Sequence[Sequence[int]], values: Sequence[Sequence[int]]) -> Table:
+def finish(
+    shape: Shape,
+    statuses: Sequence[Sequence[int]],
+    values: Sequence[Sequence[int]],
+    half_width: HalfWidth | None = None,
+) -> Table:
     """The table that the opened values give.
 
     Args:
@@ -38,6 +44,7 @@ def finish(shape: Shape, statuses: Sequence[Sequence[int]], values: Sequence[Seq
         statuses: per gate, per cell, a status code: 0 released, 1 floor, 2 min_owners, 3 complement, 4 empty,
             5 dominance.
         values: per value, per cell, the signed pooled value; ignored where its gate is not released.
+        half_width: of the noise that the values carry; None: they are exact.
 
     Raises:
         ResultInvalid: the counts or codes are not those of the shape.
@@ -66,15 +73,23 @@ def finish(shape: Shape, statuses: Sequence[Sequence[int]], values: Sequence[Seq
     if shape.order:
         groups = _sorted(groups, shape.order)
     end = None if shape.limit is None else shape.offset + shape.limit
-    rows = tuple(
-        tuple(_cell(group, output.type, output.expression) for output in shape.outputs)
-        for group in groups[shape.offset : end]
-    )
+    shown = groups[shape.offset : end]
+    rows = tuple(tuple(_cell(group, output.type, output.expression) for output in shape.outputs) for group in shown)
     notes = [_having_note(withheld)] if withheld else []
     hidden = any(isinstance(cell, Suppressed) for row in rows for cell in row)
     if hidden and not any(STATUS_EMPTY in row for row in statuses):
         notes.append("suppressed cells may be empty" + (", groups that do not exist among them" if shape.keys else ""))
-    return Table(tuple(TableColumn(output.name, output.type) for output in shape.outputs), rows, tuple(notes))
+    columns = tuple(TableColumn(output.name, output.type) for output in shape.outputs)
+    if half_width is None:
+        return Table(columns, rows, tuple(notes))
+    intervals = tuple(
+        tuple(
+            None if cell is NULL else interval_of(group, output.expression, output.type, half_width)
+            for cell, output in zip(row, shape.outputs, strict=True)
+        )
+        for row, group in zip(rows, shown, strict=True)
+    )
+    return Table(columns, rows, tuple(notes), intervals)
 
 
 def _having_note(withheld: int) -> str:

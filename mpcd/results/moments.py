@@ -5,7 +5,7 @@ however close to zero it comes, and the only rounding is that of the last step. 
 
 Where SQL leaves room we do as DuckDB 2.0: over no rows all but counts are NULL; sample statistics of one row are
 NULL; CORR and REGR_SLOPE of a constant are NaN, REGR_INTERCEPT is NULL then; REGR_R2 is NULL where x is constant and
-1 where y alone is.
+1 where y alone is.  Noise can make a spread negative, which no data can: its root, and a CORR of it, are NaN.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ def _var_pop(n: Fraction, s: Fraction, ss: Fraction) -> Result:
 
 
 def _root(variance: Result) -> Result:
-    return square_root(variance) if isinstance(variance, Fraction) else None
+    if not isinstance(variance, Fraction):
+        return None
+    return square_root(variance) if variance >= 0 else math.nan
 
 
 def _covar_samp(n: Fraction, sx: Fraction, sy: Fraction, sxy: Fraction) -> Result:
@@ -80,7 +82,7 @@ def _corr(n: Fraction, *sums: Fraction) -> Result:
     if not n:
         return None
     x, y, xy = _spreads(n, *sums)
-    if x == 0 or y == 0:
+    if x <= 0 or y <= 0:
         return math.nan
     return math.copysign(square_root(xy * xy / (x * y)), xy) if xy else Fraction(0)
 

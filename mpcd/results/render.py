@@ -17,6 +17,9 @@ CSV      an empty field, not     ``<suppressed:floor>``, not
 CSV quotes every text value, always, and nothing else; so a text that happens to read ``<suppressed:floor>`` is quoted
 and the marker is not.  A reader that drops the quotes cannot tell them apart: for such readers
 ``csv_text(flags=True)`` adds a column per output, named ``<name> suppressed``, that holds the rule or nothing.
+
+Numbers that carry noise have an interval: text ``12 [7, 17]``; JSON a list ``intervals`` beside ``rows``; CSV two
+columns more, ``<name> low`` and ``<name> high``.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ import unicodedata
 from decimal import Decimal
 from typing import Final, Literal
 
-from mpcd.results.table import NULL, RULES, Cell, NullType, ResultInfo, Suppressed, Table, Value
+from mpcd.results.table import NULL, RULES, Cell, Interval, NullType, ResultInfo, Suppressed, Table, Value
 
 Align = Literal["left", "right"]
 NUMERIC: Final = frozenset({"integer", "decimal", "double"})
@@ -43,6 +46,8 @@ def text_table(table: Table, info: ResultInfo | None = None, *, digits: int = _S
     heads = [_printable(column.name) for column in table.columns]
     aligns: list[Align] = ["right" if column.type.name in NUMERIC else "left" for column in table.columns]
     body = [[_text(cell, digits) for cell in row] for row in table.rows]
+    for shown, spans in zip(body, table.intervals, strict=False):
+        shown[:] = [text + _span(span, digits) for text, span in zip(shown, spans, strict=True)]
     widths = [max(_width(line[i]) for line in [heads, *body]) for i in range(len(heads))]
     lines = [_line(heads, widths, aligns), "  ".join("-" * width for width in widths)]
     lines += [_line(row, widths, aligns) for row in body]
@@ -80,6 +85,11 @@ def _text(cell: Cell, digits: int) -> str:
     if isinstance(cell, float):
         return _double(cell, digits)
     return cell.isoformat() if isinstance(cell, dt.date) else _plain(cell)
+
+
+def _span(span: Interval | None, digits: int) -> str:
+    """Behind the cell it belongs to; nothing where there is none."""
+    return "" if span is None else f" [{_text(span.low, digits)}, {_text(span.high, digits)}]"
 
 
 def _is_ambiguous(text: str) -> bool:
@@ -133,6 +143,10 @@ def json_value(table: Table, info: ResultInfo | None = None) -> dict[str, object
         "suppressed": dict(sorted(table.suppressed.items())),
         "notes": list(table.notes),
     }
+    if table.intervals:
+        value["intervals"] = [
+            [None if span is None else [_json(span.low), _json(span.high)] for span in row] for row in table.intervals
+        ]
     if info is not None:
         value["info"] = {
             "session": info.session,
@@ -181,11 +195,16 @@ def csv_text(table: Table, *, flags: bool = False) -> str:
     heads = [_quoted(column.name) for column in table.columns]
     if flags:
         heads += [_quoted(f"{column.name} suppressed") for column in table.columns]
+    noisy = [place for place in range(len(table.columns)) if any(row[place] for row in table.intervals)]
+    heads += [_quoted(f"{table.columns[place].name} {end}") for place in noisy for end in ("low", "high")]
     lines = [",".join(heads)]
-    for row in table.rows:
+    for number, row in enumerate(table.rows):
         fields = ["" if flags and isinstance(cell, Suppressed) else _field(cell) for cell in row]
         if flags:
             fields += [cell.rule if isinstance(cell, Suppressed) else "" for cell in row]
+        for place in noisy:
+            span = table.intervals[number][place]
+            fields += ["", ""] if span is None else [_csv_value(span.low), _csv_value(span.high)]
         lines.append(",".join(fields))
     return "".join(f"{line}\r\n" for line in lines)
 

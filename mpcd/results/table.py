@@ -6,7 +6,7 @@ import datetime as dt
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from mpcd.results.shape import Type
 
@@ -69,6 +69,13 @@ class TableColumn:
     type: Type
 
 
+class Interval(NamedTuple):
+    """Where the exact number lies, both ends included."""
+
+    low: int | float | Decimal
+    high: int | float | Decimal
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """The answer of one request."""
@@ -76,6 +83,8 @@ class Table:
     columns: tuple[TableColumn, ...]
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[str, ...] = ()
+    intervals: tuple[tuple[Interval | None, ...], ...] = ()
+    """Per cell, where the exact number lies with 95 % chance, when what was opened carries noise; empty without."""
 
     @property
     def suppressed(self) -> dict[Rule, int]:
