@@ -306,7 +306,7 @@ class NodeBackend:
         return {
             "policy": node.policy.digest(),
             "changed": _list(changed),
-            "warnings": _list(policynews.warnings(node.policy.policy)),
+            "warnings": _list(str(notice) for notice in policynews.warnings(node.policy.policy)),
         }
 
     def _versions(self) -> dict[str, str]:

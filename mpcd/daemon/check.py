@@ -89,7 +89,9 @@ def check(config: Config) -> Checked:
     if roster is not None and policy is not None:
         attempt(partial(check_names, policy, roster))
     if policy is not None:
-        findings += (Finding("warning", f"{config.policy}: {text}") for text in policynews.warnings(policy))
+        findings += (
+            Finding("warning", f"{config.policy}:{notice.line}: {notice}") for notice in policynews.warnings(policy)
+        )
     for peer in config.peers.values():
         if peer.psk is not None:
             attempt(peer.psk.psk)

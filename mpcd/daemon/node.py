@@ -408,8 +408,8 @@ class Node:
         finally:
             self.notifier.ready(f"party {self.config.party} serving, {SECURITY}")
         self.log.info("reloaded")
-        for text in policynews.warnings(self.policy.policy):
-            self.log.warning("policy_refuses", reason=text)
+        for notice in policynews.warnings(self.policy.policy):
+            self.log.warning("policy_refuses", reason=str(notice))
 
     # ------------------------------------------------------------------------------------------ events
 

@@ -61,6 +61,9 @@ MODIFIERS: Final = {
 """Conditions on a permission."""
 
 DUTIES: Final = frozenset({"PUB", "MOR", "RTN"})
+ABOUT_ANALYSTS: Final = frozenset({"NCU", "NPU", "NPUNCU", "US", "PS", "IS", "GS", "GSO", "IRB", "COL", "RS"})
+"""Decided by what is on record about who asks."""
+ANY_DAY: Final = dt.date.min
 NOT_FOR_MONEY: Final = frozenset({"NCU", "NPU", "NPUNCU"})
 """Under these no paid commercial offer can be made."""
 _DATED: Final = frozenset({"TS", "MOR"})
