@@ -445,6 +445,8 @@ class Count:
     denied: Ruling | None = None
     stale: bool = False
     """Somebody approved it for an older data version."""
+    last: tuple[Held, ...] = ()
+    """The last word of everybody who may approve it, counted or not."""
 
 
 def account(signed: SignedRuling) -> str:
@@ -466,7 +468,7 @@ def count(
         if _serves(one, asked, requirement):
             # The approval of the very request is used before one that could serve others.
             counted.setdefault(persons[one.signed.ruling.approver.raw], one)
-    return Count(requirement.approvers_min, tuple(counted.values()), denied, stale)
+    return Count(requirement.approvers_min, tuple(counted.values()), denied, stale, tuple(latest))
 
 
 def last_words(rulings: Iterable[SignedRuling]) -> list[SignedRuling]:
