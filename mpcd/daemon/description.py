@@ -21,6 +21,9 @@ def table_map(table: Table, uses: Mapping[str, Sequence[str]]) -> Map:
             "levels": list[Value](column.levels),
             "bounds": None if column.type in {"dictionary", "person_id", "boolean"} else list[Value](column.bounds),
             "nullable": column.may_be_null,
+            "unique": column.unique,
+            "missing": list[Value](column.missing),
+            "event_level": column.event_level,
             "uses": [verb for verb in uses[column.name] if verb in ANSWERED],
         }
         for column in table.columns
@@ -32,5 +35,6 @@ def table_map(table: Table, uses: Mapping[str, Sequence[str]]) -> Map:
         "rows_max": table.rows_max,
         "persons_disjoint": table.persons_disjoint,
         "rows_disjoint": table.rows_disjoint,
+        "person_id": table.person_id if table.person_id in uses else None,
         "columns": columns,
     }

@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import Final
 
 from mpcd import limits
+from mpcd.api import pinning
 from mpcd.errors import ConfigurationInvalid
 from mpcd.governance.document import Section
-from mpcd.identity import IdentityError, SigningKey, VerifyKey
-from mpcd.ids import PartyId, RosterHash
-from mpcd.roster import Roster
+from mpcd.identity import SigningKey
+from mpcd.ids import PartyId
+from mpcd.roster import Roster, versions
 from mpcd.roster.model import Signature
 from mpcd.roster.parse import parse
 from mpcd.roster.versions import missing_signatures, sign
 
-DOMAIN: Final = "roster"
+DOMAIN: Final = versions.DOMAIN
 SUFFIX: Final = ".signatures"
 _SIGNATURE_CHARACTERS: Final = 128
 
@@ -43,7 +44,7 @@ def load(path: Path, *, signed: bool = True) -> Roster:
     signatures = path.with_suffix(SUFFIX)
     if signatures.exists():
         roster = replace(roster, signatures=_signatures(_read(signatures), signatures))
-    missing = missing_signatures(roster, _verify) if signed else ()
+    missing = missing_signatures(roster, pinning.signed_by) if signed else ()
     if missing:
         names = ", ".join(party.name for party in missing)
         raise ConfigurationInvalid(
@@ -100,14 +101,6 @@ def _signatures(text: str, path: Path) -> tuple[Signature, ...]:
             raise section.error(f"party {party} is listed twice", "party")
         found[party] = Signature(party, raw)
     return tuple(found[party] for party in sorted(found))
-
-
-def _verify(key: str, digest: RosterHash, signature: bytes) -> bool:
-    try:
-        VerifyKey.from_text(key).verify(DOMAIN, digest, signature)
-    except IdentityError:
-        return False
-    return True
 
 
 def _read(path: Path) -> str:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, replace
+from typing import Final
 
 from mpcd.errors import ConfigurationInvalid
 from mpcd.ids import PartyId, RosterHash
 from mpcd.roster.model import Party, Roster, Signature, Table
 
+DOMAIN: Final = "roster"
+"""Of the signatures of a roster's hash."""
 Sign = Callable[[RosterHash], bytes]
 Verify = Callable[[str, RosterHash, bytes], bool]
 """Signing key's text form, roster hash, signature: whether it is that key's signature of the hash."""

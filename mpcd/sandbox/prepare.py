@@ -12,8 +12,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Final
 
+from mpcd.api import pinning
 from mpcd.api import profile as profiles
-from mpcd.api.opening import pinned_party
 from mpcd.daemon import rosterfile
 from mpcd.daemon.keygen import CHANNEL_FILE, SIGNING_FILE, PartyKeys, make_analyst_key, make_party_keys
 from mpcd.daemon.psk import PSK_BYTES, write_psk
@@ -256,14 +256,5 @@ def _configuration(
 
 def _profile(directory: Path, roster: Roster, hospitals: Sequence[Hospital]) -> None:
     """The analyst pins the roster and speaks to the first hospital's daemon."""
-    text = profiles.render(
-        consortium=roster.consortium,
-        roster_version=roster.version,
-        roster_hash=roster.hash(),
-        socket=Path(hospitals[0].api),
-        parties=[
-            pinned_party(party.id, party.name, party.signing_key, computes="compute" in party.roles)
-            for party in roster.parties
-        ],
-    )
+    text = pinning.profile_text(roster, hospitals[0].api)
     (directory / ANALYST / profiles.FILE).write_text(text, encoding="utf-8")
