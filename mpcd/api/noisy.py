@@ -65,7 +65,7 @@ def notes(plan: Map) -> tuple[str, ...]:
             f"{ask.delta} for the whole answer{rows}"
         ),
         (
-            "in brackets: where the exact number lies with 95 % chance, for each number on its own; a count below zero is "
-            "noise, and a group with no rows has numbers like any other"
+            "in brackets: where the exact number lies with 95 % chance, for each number on its own; a count below zero "
+            "is noise, and a group with no rows has numbers like any other"
         ),
     )
