@@ -47,6 +47,8 @@ _COMMANDS: Final = {
     "quote": ("mpcd.cli.quote", "Show what a query would cost, signed by each owner."),
     "sql": ("mpcd.cli.ask", "Run a query over the pooled tables."),
     "status": ("mpcd.cli.ask", "Show how the daemon is."),
+    "licence": ("mpcd.cli.licence", "Accept, show and prove licences; list and revoke them."),
+    "offer": ("mpcd.cli.offer", "Offer licences for this owner's tables."),
     "peers": ("mpcd.cli.admin", "Show the channels to the other parties."),
     "ledger": ("mpcd.cli.ledger", "Verify or show the audit record."),
     "table": ("mpcd.cli.admin", "Import, publish and list this party's tables."),

@@ -271,7 +271,7 @@ class LicenceDesk:
         # An owner of a pool that was away gets the same acceptance later.
         early = agreement.begins_at - self.now > limits.CLOCK_SKEW_SECONDS_MAX * 1000
         if early or agreement.begins_at < self.now - _ACCEPTANCE_MS_MAX:
-            raise LicenceInvalid("this acceptance is too old, or of the future; sign it again, or set your host's clock")
+            raise LicenceInvalid("this acceptance is too old, or of the future; sign it again, or set your clock")
         known = self._policy.accepted(analyst, self.now)
         assert known is not None
         reasons = []
