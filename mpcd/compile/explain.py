@@ -131,7 +131,8 @@ class Speaker:
         inside = self._plan.cohorts[gate.inside].condition
         who = "" if inside is None else f" where {self.predicate(inside)}"
         beside = ", and enough others" if gate.outside else ""
-        return f"if it has enough persons{who}{beside}"
+        few = ", and no few persons make up most of it" if gate.sums else ""
+        return f"if it has enough persons{who}{beside}{few}"
 
 
 def opened(plan: PhysicalPlan, roster: Roster) -> list[str]:
@@ -143,7 +144,7 @@ def opened(plan: PhysicalPlan, roster: Roster) -> list[str]:
         f"{speaker.gate(plan.logical.gates[value.gate])}"
         for value in plan.logical.values
     ]
-    sets = len(plan.logical.gates)
+    sets = len({(gate.inside, gate.outside) for gate in plan.logical.gates})
     what = "" if sets == 1 else f" and each of the {sets} sets of persons that its numbers are about"
     return [*lines, f"for {each}{what}: whether it is released, empty, or which rule suppressed it"]
 

@@ -12,6 +12,7 @@ from mpcd import limits
 from mpcd.errors import CallerFault
 from mpcd.plan import ranges, uses
 from mpcd.plan.isolation import DEGREE_MAX, nullable, protect
+from mpcd.plan.monomials import unit
 from mpcd.plan.nodes import (
     Add,
     Cohort,
@@ -44,6 +45,11 @@ def check_plan(plan: LogicalPlan, roster: Roster) -> None:
         _check_relation(plan, relation)
         _check_nodes(plan, relation)
         _check_keys(plan, relation)
+        for index, value in enumerate(plan.values):
+            try:
+                check_factors(value.factors)
+            except FormError as error:
+                raise error.within(f"values[{index}]") from None
         _check_gates(plan, relation)
         _check_minimal(plan)
         for index, value in enumerate(plan.values):
@@ -110,6 +116,7 @@ def _check_gates(plan: LogicalPlan, relation: Relation) -> None:
     for name, claimed, actual in (
         ("cohorts", plan.cohorts, found.cohorts),
         ("gates", plan.gates, found.gates),
+        ("magnitudes", plan.magnitudes, found.magnitudes),
         ("values' gates", tuple(value.gate for value in plan.values), found.gate_of),
     ):
         if claimed != actual:
@@ -131,10 +138,11 @@ def _check_minimal(plan: LogicalPlan) -> None:
 
 
 def _check_value(plan: LogicalPlan, relation: Relation, value: LocalValue) -> None:
-    check_factors(value.factors)
     found = ranges.contribution(value, relation.bounds)
     if (value.low, value.high) != (found.low, found.high):
         raise FormError(f": a row's contribution lies in [{found.low}, {found.high}]")
+    if value.unit != unit(value.factors, relation):
+        raise FormError(": the unit is not the columns'")
     if value.field != ranges.field_for(found.low, found.high, plan.rows_max):
         raise FormError(f": field {value.field} is not the narrowest that holds the sum")
     missing = nullable(value.factors, (plan.where, value.condition), relation)

@@ -21,11 +21,14 @@ from mpcd import canonical, limits
 from mpcd.errors import PlanInvalid
 from mpcd.ids import PartyId, PlanHash
 from mpcd.plan.check import check_plan
+from mpcd.plan.isolation import DEGREE_MAX
+from mpcd.plan.monomials import MAGNITUDES_MAX, Magnitude
 from mpcd.plan.nodes import (
     COHORT,
     COLUMN_REF,
     GATE,
     GROUP_KEY,
+    INDEX,
     JOIN,
     LOCAL_VALUE,
     PRED,
@@ -91,6 +94,7 @@ __all__ = [
     "Join",
     "LocalValue",
     "LogicalPlan",
+    "Magnitude",
     "Multiply",
     "Negate",
     "Not",
@@ -132,6 +136,8 @@ class LogicalPlan:
     owners: tuple[PartyId, ...]
     as_of: dt.date
     """The day on which the request is to be understood; part of the plan, for nothing in it may read a clock."""
+    magnitudes: tuple[Magnitude, ...] = ()
+    """What owners give beside their cells for the gates' `sums`."""
 
     @property
     def cells(self) -> int:
@@ -198,6 +204,7 @@ def _decode_date(value: object) -> dt.date:
 _USES: Final[Form[Mapping[str, frozenset[str]]]] = Form(_encode_uses, _decode_uses)
 _DATE: Final[Form[dt.date]] = Form(lambda day: day.isoformat(), _decode_date)
 
+MAGNITUDE: Final = record(Magnitude, cohort=INDEX, factors=sequence(COLUMN_REF, DEGREE_MAX, 1), size=big)
 _PLAN: Final[Form[LogicalPlan]] = record(
     LogicalPlan,
     sources=sequence(SOURCE, limits.PLAN_SOURCES_MAX, 1),
@@ -211,7 +218,8 @@ _PLAN: Final[Form[LogicalPlan]] = record(
     rows_max=big,
     cohort_width=integer(1, 64),
     cohorts=sequence(COHORT, limits.PLAN_COHORTS_MAX, 1),
-    gates=sequence(GATE, limits.PLAN_COHORTS_MAX, 1),
+    gates=sequence(GATE, limits.PLAN_VALUES_MAX + 1, 1),
+    magnitudes=sequence(MAGNITUDE, MAGNITUDES_MAX),
     values=sequence(LOCAL_VALUE, limits.PLAN_VALUES_MAX),
     uses=_USES,
     shape=SHAPE,

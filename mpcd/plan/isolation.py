@@ -12,7 +12,8 @@ likes.  Three things could isolate a few people; each has its rule here, and the
 3. *Padding.*  A condition that lets through many people with x = 0 and one person with another x makes SUM(x * y) that
    person's.  So a condition may restrict a column that is summed only by itself, and only to values without gaps.
 
-What remains is in the values, not in the conditions (one large value among zeros): dominance.
+What remains is in the values, not in the conditions (one large value among zeros): dominance, which the gate asks of
+every monomial of a value over every cohort of its gate (`mpcd.plan.monomials`).
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from mpcd import limits
 from mpcd.errors import PlanUnsupported
 from mpcd.plan import spans
 from mpcd.plan.domains import Domains, Facts, Values, present_where, split, value_of
+from mpcd.plan.monomials import MAGNITUDES_MAX, Magnitude, magnitude, monomials
 from mpcd.plan.nodes import (
     Add,
     Cohort,
@@ -73,6 +75,8 @@ class Protection:
 
     cohorts: tuple[Cohort, ...]
     gates: tuple[Gate, ...]
+    magnitudes: tuple[Magnitude, ...]
+    """What the gates' `sums` are."""
     gate_of: tuple[int, ...]
     """Per value."""
 
@@ -135,6 +139,7 @@ class _Protector:
         self._cohorts: dict[Cohort, int] = {Cohort(None): 0}
         self._atoms: list[spans.Atom] = []
         self._conditions: dict[spans.Support, Pred | None] = {}
+        self._magnitudes: dict[Magnitude, int] = {}
 
     def run(self) -> Protection:
         """See `protect`."""
@@ -150,8 +155,9 @@ class _Protector:
         for value, own, found in zip(self._values, taking_part, few, strict=True):
             outside = spans.minimal({support for place in own for support in needed[place]})
             gate = self._gate(value.condition, outside, found)
+            gate = replace(gate, sums=self._sums(gate, value))
             gate_of.append(gates.setdefault(gate, len(gates)))
-        return Protection(tuple(self._cohorts), tuple(gates), tuple(gate_of))
+        return Protection(tuple(self._cohorts), tuple(gates), tuple(self._magnitudes), tuple(gate_of))
 
     # -------------------------------------------------------------------------------------------- sets and atoms
 
@@ -260,6 +266,20 @@ class _Protector:
                     self._cohort(Cohort(conjunction((*conjuncts(condition), one.cell(value))))) for value in one.values
                 ]
         return Gate(inside, complement, tuple(i for i in dict.fromkeys(also) if i not in {inside, complement}))
+
+    def _sums(self, gate: Gate, value: LocalValue) -> tuple[int, ...]:
+        """The monomials of a value over all cohorts of its gate, less those where a column is surely NULL."""
+        cohorts = list(self._cohorts)
+        found: list[int] = []
+        for factors in monomials(value.factors):
+            for place in (gate.inside, *gate.outside):
+                facts = Facts(self._domains, (*self._where, *conjuncts(cohorts[place].condition)))
+                if all(facts.values(column).runs for column in factors):
+                    one = magnitude(place, factors, self._relation)
+                    found.append(self._magnitudes.setdefault(one, len(self._magnitudes)))
+        if len(self._magnitudes) > MAGNITUDES_MAX:
+            raise PlanUnsupported(_TOO_MANY)
+        return tuple(sorted(set(found)))
 
     def _cohort(self, cohort: Cohort) -> int:
         index = self._cohorts.setdefault(cohort, len(self._cohorts))

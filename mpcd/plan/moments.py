@@ -20,6 +20,7 @@ from mpcd.errors import PlanUnsupported, RangeTooWide
 from mpcd.plan import ranges
 from mpcd.plan.check import check_factors
 from mpcd.plan.isolation import Protection, nullable, protect, relative
+from mpcd.plan.monomials import unit
 from mpcd.plan.nodes import (
     Expr,
     GroupKey,
@@ -156,7 +157,8 @@ class Moments:
                 f"{high} from the declared bounds, times {rows_max} rows; the widest field holds less than "
                 f"{FIELD_LIMITS['q']} (2^126). Tighter bounds or a smaller rows_max in the roster would help"
             )
-        value = LocalValue(kind, factors, self._beside_where(condition), low, high, field, gate=0)
+        condition = self._beside_where(condition)
+        value = LocalValue(kind, factors, condition, low, high, field, gate=0, unit=unit(factors, self.relation))
         index = self._values.setdefault(value, len(self._values))
         if len(self._values) > limits.PLAN_VALUES_MAX:
             raise PlanUnsupported(f"more than {limits.PLAN_VALUES_MAX} values; ask for fewer columns at once")

@@ -238,12 +238,15 @@ class Gate:
     `inside` must pass the floor and `min_owners`, and so must `complement` and every cohort in `also` (SECURITY rule
     18): what is left when the request's sets of rows are taken out of one another, so that nobody is isolated by
     subtracting (`mpcd.plan.isolation`).  `complement` is what is left of the cell beside the inside; None where the
-    conditions themselves leave no row there.
+    conditions themselves leave no row there.  `sums` are the monomials of the values that hang on the gate, over all
+    these cohorts: a sum over the inside and one over the cell show the one over what is left, too.
     """
 
     inside: int
     complement: int | None
     also: tuple[int, ...] = ()
+    sums: tuple[int, ...] = ()
+    """Magnitudes that no few persons may dominate, by index; none for a gate of counts."""
 
     @property
     def outside(self) -> tuple[int, ...]:
@@ -267,6 +270,8 @@ class LocalValue:
     high: int
     field: FieldName
     gate: int
+    unit: int = 1
+    """How many smallest units make one unit of the columns: what a rounding base counts."""
 
     def __post_init__(self) -> None:
         if (self.kind == "count") != (not self.factors):
@@ -311,7 +316,13 @@ JOIN: Final = record(
 )
 GROUP_KEY: Final = record(GroupKey, name=NAME, expr=EXPR, low=big, count=integer(1, 2**40), nullable=boolean)
 COHORT: Final = record(Cohort, condition=optional(PRED))
-GATE: Final = record(Gate, inside=INDEX, complement=optional(INDEX), also=sequence(INDEX, limits.PLAN_COHORTS_MAX))
+GATE: Final = record(
+    Gate,
+    inside=INDEX,
+    complement=optional(INDEX),
+    also=sequence(INDEX, limits.PLAN_COHORTS_MAX),
+    sums=sequence(INDEX, limits.PLAN_VALUES_MAX),
+)
 LOCAL_VALUE: Final = record(
     LocalValue,
     kind=word("count", "sum"),
@@ -321,6 +332,7 @@ LOCAL_VALUE: Final = record(
     high=big,
     field=word("p", "q"),
     gate=INDEX,
+    unit=big,
 )
 
 

@@ -118,6 +118,7 @@ def _plan(select: exp.Select, roster: Roster, as_of: dt.date) -> LogicalPlan:
             cohort_width=relation.cohort_width,
             cohorts=protection.cohorts,
             gates=protection.gates,
+            magnitudes=protection.magnitudes,
             values=values,
             uses={},
             shape=result,

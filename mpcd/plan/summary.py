@@ -87,7 +87,11 @@ def summary(plan: LogicalPlan) -> str:
         lines.append(f"cohort {index}: {rows}")
     for index, gate in enumerate(plan.gates):
         outside = f", and outside it {', '.join(map(str, gate.outside))}" if gate.outside else ""
-        lines.append(f"gate {index}: cohort {gate.inside}{outside}")
+        sums = f", sums {', '.join(map(str, gate.sums))}" if gate.sums else ""
+        lines.append(f"gate {index}: cohort {gate.inside}{outside}{sums}")
+    for index, one in enumerate(plan.magnitudes):
+        factors = " * ".join(name(column) for column in one.factors)
+        lines.append(f"sum {index}: {factors} over cohort {one.cohort}, a row adds at most {one.size}")
     lines += [f"value {index}: {_value(value, name)}" for index, value in enumerate(plan.values)]
     shape = plan.shape
     lines += [f"output {o.name} {_type(o.type.name, o.type.scale)}: {expression(o.expression)}" for o in shape.outputs]

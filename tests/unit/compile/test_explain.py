@@ -39,7 +39,7 @@ def test_what_is_opened_is_said_in_words_and_with_its_where() -> None:
     assert opened("SELECT horTh, SUM(age) FROM gbsg2 WHERE menostat = 'Post' AND age > 50 GROUP BY horTh")[-2:] == [
         (
             "sum of age where (menostat = 'Post' AND age > 50), pooled over 3 owners, for each of 2 cells, "
-            "if it has enough persons"
+            "if it has enough persons, and no few persons make up most of it"
         ),
         "for each of 2 cells: whether it is released, empty, or which rule suppressed it",
     ]
@@ -50,7 +50,7 @@ def test_decimals_dates_and_missing_values_are_spelt_as_the_analyst_does() -> No
     assert lines[1:] == [
         (
             "sum of crp where day >= DATE '2020-01-01' and crp is given, pooled over 3 owners, for the answer, "
-            "if it has enough persons where crp is given, and enough others"
+            "if it has enough persons where crp is given, and enough others, and no few persons make up most of it"
         ),
         (
             "count of rows where day >= DATE '2020-01-01' and crp > 2.5, pooled over 3 owners, for the answer, "

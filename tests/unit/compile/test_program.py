@@ -67,6 +67,7 @@ def logical(owners: int = 3, *, persons_disjoint: bool = True) -> LogicalPlan:
         cohort_width=7,
         cohorts=(Cohort(None), Cohort(OLD), Cohort(IsNotTrue(OLD))),
         gates=(Gate(0, None), Gate(1, 2)),
+        magnitudes=(),
         values=values,
         uses={"t.age": frozenset({"group", "aggregate", "filter"})},
         shape=shape,

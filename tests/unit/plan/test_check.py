@@ -45,9 +45,7 @@ def weaker_gate(plan: Any) -> None:
 
 
 def extra_value(plan: Any) -> None:
-    value = copy.deepcopy(plan["values"][0])
-    value.update(kind="sum", factors=[column("los")], low=-3, high=40)
-    plan["values"].append(value)
+    plan["values"].append(copy.deepcopy(plan["values"][0]))
     plan["shape"]["values"].append({"field": "p", "gate": plan["values"][0]["gate"]})
 
 

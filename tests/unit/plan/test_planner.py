@@ -85,7 +85,8 @@ def test_every_conditioned_value_has_its_own_gate_with_the_complement(plan: Plan
         gate = planned.gates[value.gate]
         assert planned.cohorts[gate.inside].condition == value.condition
         if value.condition is None:
-            assert value.gate == 0
+            assert (gate.inside, gate.complement) == (0, None)
+            assert (value.gate == 0) == (value.kind == "count")
         else:
             assert gate.complement is not None
             assert planned.cohorts[gate.complement].condition == IsNotTrue(value.condition)

@@ -306,6 +306,7 @@ def make_plan(
         cohort_width=relation.cohort_width,
         cohorts=tuple(cohorts),
         gates=(Gate(0, None),),
+        magnitudes=(),
         values=made_values,
         uses={},
         shape=Shape(
