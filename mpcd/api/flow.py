@@ -7,13 +7,14 @@ wanted.  `Conversation` turns calls into bytes and bytes into answers.  `client`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from mpcd import canonical
 from mpcd.api.envelope import Decoder, Message, Notification, Request, Response, encode
-from mpcd.api.opening import Opened, open_releases
+from mpcd.api.kept import Kept
+from mpcd.api.opening import Opened, PinnedParty
 from mpcd.api.types import (
     API_VERSIONS,
     Event,
@@ -23,15 +24,17 @@ from mpcd.api.types import (
     Method,
     NodeInfo,
     Notice,
+    blob,
     error_from_map,
     listing,
     mapping,
     text,
 )
-from mpcd.errors import DaemonUnavailable, Lagged, LimitExceeded, MpcdError, RequestInvalid
+from mpcd.errors import AwaitingApproval, DaemonUnavailable, Lagged, LimitExceeded, MpcdError, RequestInvalid
 from mpcd.identity import Request as SqlRequest
 from mpcd.identity import ResultKey
-from mpcd.identity.request import RequestKind
+from mpcd.identity.request import RequestKind, SignedRequest
+from mpcd.ids import PartyId
 
 if TYPE_CHECKING:
     from mpcd.api.profile import Profile
@@ -95,6 +98,8 @@ class Info(NamedTuple):
     """How many pooled values were opened; a suppressed one never is."""
     facts: Map
     """Said by the daemon and not signed: rounds, bytes, seconds, whose rules."""
+    kept: Kept
+    """Everything that proves the answer, to be filed away."""
 
     @property
     def security(self) -> str:
@@ -228,30 +233,66 @@ def sql(
 ) -> Flow[Answer]:
     """Ask, wait, fetch, verify, finish.
 
+    A request that may wait for approval is written into the profile's `waitlist` before it leaves, with the key that
+    its result will be sealed to, and stays there unless the answer came at once.
+
     Raises:
+        AwaitingApproval: people must approve; it names the request.
         Refused, PlanInvalid, ...: what the daemon reported.
         ResultInvalid: the parties' releases do not fit together.
     """
     request, result_key = make_request(profile, node, statement, shell, "sql", options)
-    parameters: Map = {
-        "request": request.sign(profile.signing_key).to_bytes(),
-        "idempotency_key": shell.entropy(_IDEMPOTENCY_BYTES).hex(),
-    }
+    signed = request.sign(profile.signing_key)
+    if options.wait_seconds == 0:
+        return (yield from _submitted(profile, signed, result_key, shell, on_event, options))
+    from mpcd.api.waitlist import WaitList  # noqa: PLC0415  # only for what may wait
+
+    waiting = WaitList(profile.directory)
+    waiting.keep(signed, result_key)
+    try:
+        answer = yield from _submitted(profile, signed, result_key, shell, on_event, options)
+    except AwaitingApproval as error:
+        raise AwaitingApproval(str(error), signed.digest()) from None
+    except DaemonUnavailable:
+        # It may wait all the same: `mpcctl requests` finds out.
+        raise
+    except MpcdError:
+        waiting.forget(signed.digest())
+        raise
+    waiting.forget(signed.digest())
+    return answer
+
+
+def _submitted(
+    profile: Profile,
+    signed: SignedRequest,
+    result_key: ResultKey,
+    shell: Shell,
+    on_event: OnEvent | None,
+    options: Options,
+) -> Flow[Answer]:
+    parameters: Map = {"request": signed.to_bytes(), "idempotency_key": shell.entropy(_IDEMPOTENCY_BYTES).hex()}
     if options.quote is not None:
         parameters["quote"] = options.quote
     submitted = yield Call(Method.SUBMIT, parameters)
     job = _checked(lambda: text(submitted, "job"))
     yield from watch(job, on_event)
     fetched = yield Call(Method.RESULT, {"job": job})
+    return answer_of(kept_of(signed, result_key, fetched), profile.parties, job)
+
+
+def kept_of(signed: SignedRequest, result_key: ResultKey, fetched: Map) -> Kept:
+    """A result as the daemon handed it over, with what proves it; nothing is checked yet."""
     result = _checked(lambda: JobResult.from_map(fetched))
-    opened = open_releases(
-        result.plan,
-        result.releases,
-        request_digest=request.digest(),
-        result_key=result_key,
-        parties=profile.parties,
-    )
-    return _answer(job, opened, result.facts)
+    receipt = _checked(lambda: blob(result.facts, "receipt"))
+    facts = {name: fact for name, fact in result.facts.items() if name != "receipt"}
+    return Kept(signed.to_bytes(), result_key.expose_private_bytes(), result.plan, result.releases, receipt, facts)
+
+
+def answer_of(kept: Kept, parties: Mapping[PartyId, PinnedParty], job: str = "") -> Answer:
+    """The table that a result holds, once everything about it was checked; raises `ResultInvalid`."""
+    verified = kept.verify(parties)
+    return _answer(job, verified.opened, kept)
 
 
 def watch(job: str, on_event: OnEvent | None) -> Flow[None]:
@@ -306,15 +347,17 @@ def make_request(
     return request, result_key
 
 
-def _answer(job: str, opened: Opened, facts: Map) -> Answer:
+def _answer(job: str, opened: Opened, kept: Kept) -> Answer:
+    from mpcd.api import noisy  # noqa: PLC0415  # as the next
     from mpcd.results.finish import finish  # noqa: PLC0415  # needed only once there is an answer
     from mpcd.results.table import JOINED_LOCALLY  # noqa: PLC0415
 
-    table = finish(opened.shape, opened.statuses, opened.values)
+    table = finish(opened.shape, opened.statuses, opened.values, noisy.half_width(opened.plan))
+    table = replace(table, notes=(*table.notes, *noisy.notes(opened.plan)))
     if _joins(opened.plan):
         table = replace(table, notes=(*table.notes, JOINED_LOCALLY))
     released = sum(status == 0 for value in opened.shape.values for status in opened.statuses[value.gate])
-    info = Info(job, opened.session, opened.plan_hash, opened.plan, opened.shape.cells, released, facts)
+    info = Info(job, opened.session, opened.plan_hash, opened.plan, opened.shape.cells, released, kept.facts, kept)
     return Answer(table, info)
 
 

@@ -22,6 +22,7 @@ from mpcd.api.opening import PinnedParty
 from mpcd.api.profile import Profile
 from mpcd.api.server import ApiServer, SocketKind
 from mpcd.api.types import Caller, EventBatch, JobResult, Map, NodeInfo
+from mpcd.governance.receipt import Receipt, SignedReceipt
 from mpcd.identity import ReleaseEnvelope, ResultPublicKey, SignedRequest, SigningKey
 from mpcd.ids import PartyId, PlanHash, RequestDigest, RosterHash, SessionId
 from mpcd.results.shape import INTEGER, TEXT, KeyShape, Output, Shape, Value, ValueShape
@@ -126,7 +127,30 @@ class Consortium:
     def result(self, request: SignedRequest) -> JobResult:
         contents = payloads(STATUSES, VALUES, self.rng)
         releases = self.seal(contents, request.digest(), request.request.result_key)
-        return JobResult(canonical.encode(self.plan), tuple(releases), {"rounds": 9, "bytes_sent": 1234})
+        facts: Map = {"rounds": 9, "bytes_sent": 1234, "receipt": self.receipt(request)}
+        return JobResult(canonical.encode(self.plan), tuple(releases), facts)
+
+    def receipt(self, request: SignedRequest, **changes: Any) -> bytes:
+        """Signed by all three."""
+        asked = request.request
+        fields: dict[str, Any] = {
+            "session": self.session,
+            "consortium": asked.consortium,
+            "roster_hash": ROSTER_HASH,
+            "request_digest": request.digest(),
+            "question_digest": asked.question_digest(),
+            "quote_digest": asked.quote_digest,
+            "analyst": asked.analyst.raw,
+            "purpose": asked.purpose,
+            "plan_hash": PlanHash(canonical.digest_bytes("plan", canonical.encode(self.plan))),
+            "at": 1_000_000,
+            "parties": tuple(PartyId(place) for place in range(len(self.keys))),
+            "data_versions": {},
+            "lines": [],
+        }
+        body = Receipt(**{**fields, **changes}).to_bytes()
+        signatures = {PartyId(place): key.sign("receipt", body) for place, key in enumerate(self.keys)}
+        return SignedReceipt(body, signatures).to_bytes()
 
 
 def make_consortium(tmp_path: Path) -> Consortium:
