@@ -11,7 +11,7 @@ deadline; the daemon and its other sessions do not notice.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -20,10 +20,12 @@ import numpy.typing as npt
 import trio
 
 from mpcd import limits
+from mpcd.compile.beside import Beside, Family
 from mpcd.errors import EngineFailed
-from mpcd.ids import DataVersion
+from mpcd.ids import DataVersion, PartyId
 from mpcd.plan.ir import LogicalPlan
 from mpcd.roster import Roster
+from mpcd.sources import sets
 from mpcd.sources.child import Child, ChildFailed, ChildSpec
 from mpcd.sources.generate_duckdb import HALF, Output, Statement, TableRows, generate
 from mpcd.sources.pool import Pool
@@ -151,6 +153,63 @@ class DuckdbEngine:
             if answer is None:
                 raise child.distrust()
             return answer
+
+    async def differences(self, beside: Beside, me: PartyId, threshold: int, deadline: float | None = None) -> Integers:
+        """By how many persons, at most `threshold`, the sides of each pair differ here; the owner's secret.
+
+        Args:
+            beside: the pairs.
+            me: this owner.
+            threshold: of the floor.
+            deadline: as for `aggregate`.
+
+        Raises:
+            EngineFailed: for every cause, with one text.
+        """
+        roster = self._roster
+        keys = sets.keys_of(beside, me)
+        here = {key: family for key, family in zip(keys, beside.families, strict=True) if key is not None}
+        names = {name for family in here.values() for name in family.definition.names}
+        if roster is None or not names <= self._rows.keys():
+            raise EngineFailed("a table of this request is not published here; its operator must import and publish it")
+        latest = trio.current_time() + self._settings.seconds_max
+        latest = latest if deadline is None else min(deadline, latest)
+        with trio.CancelScope() as scope:
+            self._running.add(scope)
+            try:
+                async with self._pool.borrow(latest) as child:
+                    return await self._compare(child, beside, keys, here, roster, threshold, latest)
+            finally:
+                self._running.discard(scope)
+        raise ChildFailed("cancelled", "engine_child")
+
+    async def _compare(
+        self,
+        child: Child,
+        beside: Beside,
+        keys: Sequence[bytes | None],
+        here: Mapping[bytes, Family],
+        roster: Roster,
+        threshold: int,
+        deadline: float,
+    ) -> Integers:
+        async def call(op: str, body: Mapping[str, object]) -> object:
+            return await child.call(op, body, seconds=max(deadline - trio.current_time(), 0.001))
+
+        wanted = list(here)
+        missing = await call("hold", {"families": wanted})
+        if not isinstance(missing, list) or not all(
+            type(place) is int and 0 <= place < len(wanted) for place in missing
+        ):
+            raise child.distrust()
+        for statement in sets.statements([here[wanted[place]] for place in missing], roster, self._rows):
+            await call("sets", statement.body())
+        found = sets.read(
+            await call("differences", sets.request(beside, keys, threshold)), len(beside.pairs), threshold
+        )
+        if found is None:
+            raise child.distrust()
+        return found
 
     def cancel(self) -> None:
         """End every request that runs now; their children are killed and they raise `EngineFailed`."""

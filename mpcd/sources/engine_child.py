@@ -2,6 +2,7 @@
 
     open       {tables: [[catalog, path]...], memory_bytes, threads}     attach every snapshot, then lock the door
     aggregate  {sql, columns}                                            -> {rows, data: little-endian int64 by column}
+    hold, sets, differences                                              see `sets_child`
 
 After `open` the database can reach no file but the attached snapshots, load nothing, and change none of its settings
 (verified in the tests: reading and writing files, ATTACH, COPY, SET, INSTALL and LOAD all fail).  The text comes from
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mpcd.sources import child_side
+from mpcd.sources.sets_child import Sets
 
 CONFIGURATION: Final = {
     "autoload_known_extensions": "false",
@@ -53,6 +55,7 @@ class _Engine:
 
     def __init__(self) -> None:
         self._connection: duckdb.DuckDBPyConnection | None = None
+        self._sets = Sets()
 
     def open(self, request: dict[str, object]) -> object:
         """Attach the snapshots; once per process."""
@@ -77,6 +80,51 @@ class _Engine:
                 raise ValueError("aggregate")
         return packed(found, count)
 
+    def hold(self, request: dict[str, object]) -> object:
+        """See `sets_child`."""
+        match request:
+            case {"families": list(keys)}:
+                return self._sets.hold([bytes(key) for key in keys])
+            case _:
+                raise ValueError("hold")
+
+    def sets(self, request: dict[str, object]) -> object:
+        """See `sets_child`."""
+        if self._connection is None:
+            raise RuntimeError("sets")
+        match request:
+            case {"relation": bytes(relation), "sql": str(sql), "ids": int(ids), "families": list(families)}:
+                named = [(bytes(key), int(cells)) for key, cells in families]
+                self._sets.load(self._connection, relation, sql, ids, named)
+                return None
+            case _:
+                raise ValueError("sets")
+
+    def differences(self, request: dict[str, object]) -> object:
+        """See `sets_child`."""
+        match request:
+            case {
+                "threshold": int(threshold),
+                "families": list(keys),
+                "sides": list(sides),
+                "pairs": bytes(pairs),
+                "by_rows": bytes(by_rows),
+            }:
+                found = self._sets.differences(
+                    threshold,
+                    keys,
+                    [(int(family), None if cells is None else _numbers(cells)) for family, cells in sides],
+                    _numbers(pairs).reshape(-1, 2),
+                    np.frombuffer(by_rows, dtype=np.bool_),
+                )
+                return found.astype("<i8").tobytes()
+            case _:
+                raise ValueError("differences")
+
+
+def _numbers(data: bytes) -> npt.NDArray[np.int64]:
+    return np.frombuffer(data, dtype="<i4").astype(np.int64)
+
 
 def packed(columns: list[npt.NDArray[np.generic]], count: int) -> dict[str, object]:
     """The columns of an answer as bytes, after a check that they are what the parent will read."""
@@ -89,7 +137,9 @@ def packed(columns: list[npt.NDArray[np.generic]], count: int) -> dict[str, obje
 def main() -> None:
     """Serve until the parent closes the pipe."""
     engine = _Engine()
-    child_side.serve({"open": engine.open, "aggregate": engine.aggregate})
+    handlers = {"open": engine.open, "aggregate": engine.aggregate}
+    handlers |= {"hold": engine.hold, "sets": engine.sets, "differences": engine.differences}
+    child_side.serve(handlers)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,7 @@ from mpcd.plan.ir import (
     Not,
     Or,
     Pred,
+    Source,
     Subtract,
     TruncateDivide,
     Truth,
@@ -380,9 +381,7 @@ class _Writer:
         return 1 + self._columns.index(text)
 
     def _from(self) -> str:
-        text = f"FROM {self._table(0)}"
-        for index, join in enumerate(self._plan.joins, start=1):
-            text += f" {'JOIN' if join.kind == 'inner' else 'LEFT JOIN'} {self._table(index)} ON {_pairs(join)}"
+        text = joined(self._plan.sources, self._plan.joins, self._tables)
         if self._plan.where is not None:
             text += f" WHERE {self._text.predicate(self._plan.where)}"
         return text if self._cap is None else self._capped(text, self._cap)
@@ -393,10 +392,6 @@ class _Writer:
         order = f"hash({', '.join(cap.columns)})" if cap.columns else "0"
         within = f"PARTITION BY {self._person(PERSON_INDEX)} ORDER BY {order}"
         return f"FROM (SELECT {sources} {text} QUALIFY row_number() OVER ({within}) <= {number(cap.rows)}) AS capped"
-
-    def _table(self, source: int) -> str:
-        catalog = self._tables[self._plan.sources[source].table].catalog
-        return f"{quoted(catalog)}.main.{quoted(ROWS)} AS s{source}"
 
     # ------------------------------------------------------------------------------------------ classes, persons
 
@@ -478,6 +473,18 @@ class _Writer:
         low = self._add(f"TRY_CAST({total} % {HALF}::HUGEINT AS BIGINT)")
         high = self._add(f"TRY_CAST({total} // {HALF}::HUGEINT AS BIGINT)")
         return Output("wide", low, high)
+
+
+def joined(sources: Sequence[Source], joins: Sequence[Join], tables: Mapping[str, TableRows]) -> str:
+    """The FROM clause: the first source is `s0`, and so on."""
+
+    def table(place: int) -> str:
+        return f"{quoted(tables[sources[place].table].catalog)}.main.{quoted(ROWS)} AS s{place}"
+
+    text = f"FROM {table(0)}"
+    for place, join in enumerate(joins, start=1):
+        text += f" {'JOIN' if join.kind == 'inner' else 'LEFT JOIN'} {table(place)} ON {_pairs(join)}"
+    return text
 
 
 def _pairs(join: Join) -> str:
