@@ -151,6 +151,8 @@ INQUIRY_BYTES_MAX: Final = 2048
 # --------------------------------------------------------------------------------------------- governance
 POLICY_BYTES_MAX: Final = 4 * 2**20
 POLICY_NESTING_LEVELS_MAX: Final = 8
+POLICY_CHECK_CHARACTERS_MAX: Final = 50 * 1024
+"""Of a policy that is checked through the local socket; `mpcd check` reads larger ones."""
 POLICY_ANALYSTS_MAX: Final = 10_000
 POLICY_TABLES_MAX: Final = 1_000
 POLICY_APPROVERS_MAX: Final = 1_000

@@ -52,6 +52,7 @@ _COMMANDS: Final = {
     "peers": ("mpcd.cli.admin", "Show the channels to the other parties."),
     "ledger": ("mpcd.cli.ledger", "Verify or show the audit record."),
     "table": ("mpcd.cli.admin", "Import, publish and list this party's tables."),
+    "policy": ("mpcd.cli.policy", "Show and check what this owner allows, and its budgets."),
     "reload": ("mpcd.cli.admin", "Let the daemon read its policy again."),
     "drain": ("mpcd.cli.admin", "Let the daemon take no new requests."),
     "sign": ("mpcd.cli.sign", "Read a form that asks for approval, decide, and sign offline."),

@@ -151,8 +151,8 @@ def _table_changes(old: PublishedTable | None, new: PublishedTable) -> Iterator[
         yield f"table {name}: for {_listed(new.purposes)} (was {_listed(old.purposes)})"
     yield from _differs(f"table {name}: conditions", _conditions(old), _conditions(new), _listed)
     yield from _differs(f"table {name}: licence", old.licence, new.licence, str)
-    yield from _differs(f"table {name}: approvals", old.approvals, new.approvals, _approvals)
-    yield from _differs(f"table {name}: budget", old.budget, new.budget, _budget)
+    yield from _differs(f"table {name}: approvals", old.approvals, new.approvals, approvals_text)
+    yield from _differs(f"table {name}: budget", old.budget, new.budget, budget_text)
     if old.noise_only != new.noise_only:
         yield f"table {name}: {'noisy answers only' if new.noise_only else 'exact answers too'}"
     for column in sorted(old.uses.keys() | new.uses.keys()):
@@ -177,7 +177,8 @@ def _rate(rate: RateLimit) -> str:
     return ", ".join(f"{number} {each}" for each, number in bounds.items() if number is not None) or "not limited here"
 
 
-def _approvals(requirement: Requirement | None) -> str:
+def approvals_text(requirement: Requirement | None) -> str:
+    """What people must say to a request, in words."""
     if requirement is None:
         return "none needed"
     serves = "once" if requirement.executions_max == 1 else f"{requirement.executions_max} times"
@@ -185,7 +186,8 @@ def _approvals(requirement: Requirement | None) -> str:
     return f"{requirement.approvers_min} needed, good for running {serves}, within {days} days"
 
 
-def _budget(budget: Budget) -> str:
+def budget_text(budget: Budget) -> str:
+    """A budget in words."""
     period = f"in {budget.period_days} days"
     parts = [
         None if budget.queries is None else f"{budget.queries} queries {period}",
