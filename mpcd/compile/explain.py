@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
 
+from mpcd.compile import explain_noise
 from mpcd.compile.physical import PhysicalPlan
 from mpcd.ids import PartyId
 from mpcd.plan import ir
@@ -138,6 +139,8 @@ class Speaker:
 def opened(plan: PhysicalPlan, roster: Roster) -> list[str]:
     """A sentence for each thing that is opened to the analyst."""
     speaker = Speaker(plan.logical, roster)
+    if plan.privacy is not None:
+        return explain_noise.opened(plan.privacy, plan.logical, speaker.value)
     each = "the answer" if not plan.logical.keys else f"each of {plan.cell_count} cells"
     lines = [
         f"{speaker.value(value)}, pooled over {len(plan.owners)} owners, for {each}, "
@@ -149,6 +152,13 @@ def opened(plan: PhysicalPlan, roster: Roster) -> list[str]:
     return [*lines, f"for {each}{what}: whether it is released, empty, or which rule suppressed it"]
 
 
+def accuracy(plan: PhysicalPlan, roster: Roster) -> list[str]:
+    """How near each opened number will be to the exact one; none where numbers are exact."""
+    if plan.privacy is None:
+        return []
+    return explain_noise.accuracy(plan.privacy, plan.logical, Speaker(plan.logical, roster).value)
+
+
 def notes(plan: ir.LogicalPlan) -> list[str]:
     """What must be said beside the answer, whatever it is."""
     return [JOINED_LOCALLY] if plan.joins else []
@@ -156,6 +166,8 @@ def notes(plan: ir.LogicalPlan) -> list[str]:
 
 def rules(plan: PhysicalPlan, rules_of: Mapping[str, PartyId]) -> list[str]:
     """A sentence for each rule, in force or not yet."""
+    if plan.privacy is not None:
+        return [*explain_noise.rules(plan.privacy, plan.logical), _security(plan, rules_of)]
     numbers = plan.rules
     others = (
         "the pooled count without the largest owner's"
@@ -175,13 +187,7 @@ def rules(plan: PhysicalPlan, rules_of: Mapping[str, PartyId]) -> list[str]:
         + ("hidden like small counts" if numbers.zeros_are_disclosive else "shown")
         + whose("zeros_are_disclosive"),
     ]
-    if plan.security == "malicious":
-        lines.append(
-            "security: malicious with abort; every product is proved before anything opens"
-            f"{whose('security')}, error below 2^-{ERROR_BITS}"
-        )
-    else:
-        lines.append("security: semi-honest, as every owner allows it: nothing proves that products are right")
+    lines.append(_security(plan, rules_of))
     missing = numbers.not_enforced()
     if missing:
         lines.append(
@@ -190,3 +196,13 @@ def rules(plan: PhysicalPlan, rules_of: Mapping[str, PartyId]) -> list[str]:
         )
     lines.append("not evaluated in this version: differencing against earlier answers")
     return lines
+
+
+def _security(plan: PhysicalPlan, rules_of: Mapping[str, PartyId]) -> str:
+    if plan.security != "malicious":
+        return "security: semi-honest, as every owner allows it: nothing proves that products are right"
+    whose = f" (the rule of party {rules_of['security']})" if "security" in rules_of else ""
+    return (
+        f"security: malicious with abort; every product is proved before anything opens{whose}, error below "
+        f"2^-{ERROR_BITS}"
+    )

@@ -15,7 +15,7 @@ from mpcd import __version__
 from mpcd.api.jobs import Job, JobBook
 from mpcd.api.types import Caller, EventBatch, JobResult, Map, NodeInfo
 from mpcd.canonical import Value
-from mpcd.compile import explain
+from mpcd.compile import explain, explain_noise
 from mpcd.compile.choose import program
 from mpcd.daemon import domains, policynews
 from mpcd.daemon.description import table_map
@@ -114,6 +114,8 @@ class NodeBackend:
             "opened": _list(explain.opened(plan, self._node.roster)),
             "rules": _list(explain.rules(plan, explanation.rules_of)),
             "notes": _list(explain.notes(plan.logical)),
+            "privacy": None if plan.privacy is None else explain_noise.facts(plan.privacy),
+            "accuracy": _list(explain.accuracy(plan, self._node.roster)),
             "rounds": cost.rounds,
             "bytes_sent": {"compute": max(cost.compute), "input": cost.input},
             "security": plan.security,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
+from mpcd.canonical import Value
 from mpcd.compile import explain
 from mpcd.compile.physical import PhysicalPlan
 from mpcd.governance.disclosure import DisclosureRules
+from mpcd.governance.privacy import Ask
 from mpcd.ids import PartyId
 from mpcd.plan.ir import LogicalPlan
 from mpcd.plan.planner import plan_sql
@@ -33,6 +35,45 @@ def opened(sql: str) -> list[str]:
     compute = (PartyId(0), PartyId(1), PartyId(2))
     versions: dict[PartyId, dict[str, str]] = {owner: {} for owner in owners}
     return explain.opened(PhysicalPlan(logical, DisclosureRules(), owners, compute, versions), ROSTER)
+
+
+def noisy(sql: str, ask: Ask) -> PhysicalPlan:
+    logical = planned(sql)
+    compute = (PartyId(0), PartyId(1), PartyId(2))
+    terms: dict[str, Value] = {"privacy": ask.encode()}
+    versions: dict[PartyId, dict[str, str]] = {owner: {} for owner in logical.owners}
+    return PhysicalPlan(logical, DisclosureRules(), logical.owners, compute, versions, terms=terms)
+
+
+def test_noise_is_said_with_its_size_its_loss_and_what_it_replaces() -> None:
+    plan = noisy("SELECT horTh, COUNT(*) FROM gbsg2 GROUP BY horTh", Ask("laplace", "0.5", "0.000001"))
+    assert explain.opened(plan, ROSTER) == [
+        (
+            "count of rows, pooled over 3 owners, for each of 2 cells, with discrete Laplace noise of standard "
+            "deviation 2.8"
+        )
+    ]
+    assert explain.accuracy(plan, ROSTER) == ["count of rows: within 6 of the exact number with 95 % chance"]
+    said = "\n".join(explain.rules(plan, {}))
+    assert "epsilon 0.5, delta 0.000001" in said
+    assert "one row of one person counts" in said
+    assert "rho 0.125" in said
+    assert "no floor" in said
+    assert "safe_" not in said
+    assert "security: malicious" in said
+
+
+def test_rows_per_person_and_shared_persons_are_said() -> None:
+    plan = noisy("SELECT COUNT(*) FROM visits", Ask("gaussian", "1", "0.000001", 4))
+    said = "\n".join(explain.rules(plan, {}))
+    assert "at most 4 rows" in said
+    assert ("at each of 3 owners" in said) == (not plan.logical.persons_disjoint)
+
+
+def test_exact_numbers_have_no_accuracy() -> None:
+    logical = planned("SELECT COUNT(*) FROM gbsg2")
+    exact = PhysicalPlan(logical, DisclosureRules(), logical.owners, (PartyId(0), PartyId(1), PartyId(2)), {})
+    assert explain.accuracy(exact, ROSTER) == []
 
 
 def test_what_is_opened_is_said_in_words_and_with_its_where() -> None:
