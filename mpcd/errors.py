@@ -271,6 +271,11 @@ class AwaitingApproval(SessionFault):
     who_must_act = "owner"
     retryable = False
 
+    def __init__(self, message: str, request: bytes = b"") -> None:
+        super().__init__(message)
+        self.request = request
+        """In the client: the digest of the request that waits."""
+
 
 class ResultWithheld(SessionFault):
     """Recorded and debited but not released."""

@@ -7,11 +7,23 @@ from collections.abc import Sequence
 
 import click
 
+from mpcd.api.flow import Answer
 from mpcd.api.types import Map, Method, NodeInfo
 from mpcd.canonical import Value
-from mpcd.cli.asking import accepting_options, asking_options, options_of
-from mpcd.cli.shared import connect, json_option, kilobytes, maps, plural, show, texts, write_json, write_table
-from mpcd.errors import NotFound
+from mpcd.cli.asking import accepting_options, asking_options, options_of, waiting_option
+from mpcd.cli.shared import (
+    connect,
+    json_option,
+    kilobytes,
+    maps,
+    plural,
+    printable,
+    show,
+    texts,
+    write_json,
+    write_table,
+)
+from mpcd.errors import AwaitingApproval, NotFound
 
 _NOT_TERMINAL_WIDTH = 100
 
@@ -95,9 +107,18 @@ def _print_plan(answer: Map) -> None:
         click.echo(f"\n{title}:")
         for sentence in texts(answer.get(key)):
             click.echo(f"  {sentence}")
+    if texts(answer.get("accuracy")):
+        click.echo("\naccuracy:")
+        for sentence in texts(answer.get("accuracy")):
+            click.echo(f"  {sentence}")
     for note in texts(answer.get("notes")):
         click.echo(f"\nnote: {note}")
     print_refusals(maps(answer, "refusals"))
+    waits = maps(answer, "waits")
+    if waits:
+        click.echo("\nwaits for people to approve:")
+        for wait in waits:
+            click.echo(f"  {show(wait.get('message'))}")
 
 
 def print_refusals(refusals: Sequence[Map]) -> None:
@@ -123,6 +144,7 @@ def print_refusals(refusals: Sequence[Map]) -> None:
 @click.argument("query")
 @asking_options
 @accepting_options
+@waiting_option
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Write CSV; what else is to be said goes to stderr.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress and no caveats.")
@@ -136,13 +158,35 @@ def sql(context: click.Context, /, query: str, *, as_json: bool, as_csv: bool, q
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other.")
     text, options = query_text(query), options_of(asked)
+    from mpcd.cli.main import exit_code  # noqa: PLC0415  # which imports this module's commands by name
     from mpcd.cli.progress import progress  # noqa: PLC0415
 
     with connect(context, signs=True) as client:
         with progress(wanted=not quiet) as on_event:
-            answer = client.sql(text, on_event, options)
+            try:
+                answer = client.sql(text, on_event, options)
+            except AwaitingApproval as waits:
+                print_waiting(waits, as_json=as_json)
+                context.exit(exit_code(waits))
         node = client.node
-    from mpcd.cli import caveats  # noqa: PLC0415
+    print_answer(answer, node, as_json=as_json, as_csv=as_csv, quiet=quiet)
+
+
+def print_waiting(waits: AwaitingApproval, *, as_json: bool) -> None:
+    """That a request waits, for whom, and how it is followed."""
+    name = waits.request.hex()
+    if as_json:
+        write_json({"waiting": name, "message": str(waits)})
+        return
+    click.echo(f"waiting for approval: request {name[:16]}")
+    for message in str(waits).split("; "):
+        click.echo(f"  {printable(message)}")
+    click.echo(f"it runs by itself once it is approved; follow it with\n  mpcctl requests watch {name[:16]}")
+
+
+def print_answer(answer: Answer, node: NodeInfo, *, as_json: bool, as_csv: bool, quiet: bool) -> None:
+    """The table and what stands below it, in the form that was asked for."""
+    from mpcd.cli import caveats  # noqa: PLC0415  # slow to import; only where there is an answer
     from mpcd.results import render  # noqa: PLC0415
 
     table, info = answer

@@ -6,14 +6,14 @@ the terminal, or read from the first line of a file for use in scripts.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
 from mpcd import limits
+from mpcd.api.private import read_private, write_private
 from mpcd.cli.shared import json_option, write_json
 from mpcd.errors import KeyInvalid, LocalFault
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from mpcd.identity import SigningKey, VerifyKey
     from mpcd.identity.locked import LockedKey
 
-_MODE: Final = 0o600
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _PRESENT = click.Path(exists=True, dir_okay=False, path_type=Path)
 passphrase_option = click.option(
@@ -98,12 +97,7 @@ def read_locked(file: Path) -> LockedKey:
     """
     from mpcd.identity.locked import LockedKey  # noqa: PLC0415
 
-    try:
-        with file.open("rb") as opened:
-            content = opened.read(limits.KEY_FILE_BYTES_MAX + 1)
-    except OSError as error:
-        raise LocalFault(f"{file} cannot be read: {error.strerror}") from error
-    return LockedKey.from_bytes(content)
+    return LockedKey.from_bytes(read_private(file, limits.KEY_FILE_BYTES_MAX))
 
 
 def unlock(file: Path, passphrase_file: Path | None) -> SigningKey:
@@ -120,24 +114,3 @@ def _passphrase(file: Path | None, *, confirm: bool, prompt: str = "Passphrase")
             return opened.readline(limits.PASSPHRASE_BYTES_MAX + 2).rstrip("\r\n")
     except (OSError, UnicodeError) as error:
         raise KeyInvalid(f"the passphrase in {file} cannot be read") from error
-
-
-def write_private(file: Path, content: bytes) -> None:
-    """Write a new file that only its owner reads, durably.
-
-    Raises:
-        LocalFault: it exists, or cannot be written.
-    """
-    try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), _MODE)
-    except OSError as error:
-        raise LocalFault(f"{file} cannot be written: {error.strerror}") from error
-    try:
-        with os.fdopen(descriptor, "wb") as opened:
-            opened.write(content)
-            opened.flush()
-            os.fsync(opened.fileno())
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            file.unlink()
-        raise LocalFault(f"{file} cannot be written: {error.strerror}") from error

@@ -9,6 +9,7 @@ Exit codes, the same for every command:
     4  the request is wrong or cannot be planned
     5  the daemon or a peer is unavailable; trying again may help
     6  the result is invalid: the parties' copies or signatures do not agree; it must not be used
+    7  the request waits for people to approve it, and will run by itself
 
 Answers go to stdout, errors and progress to stderr.  Each command's module is imported only when that command runs.
 """
@@ -24,6 +25,7 @@ from typing import Final
 import click
 
 from mpcd.errors import (
+    AwaitingApproval,
     CallerFault,
     DaemonUnavailable,
     MpcdError,
@@ -39,6 +41,7 @@ REFUSED: Final = 3
 REQUEST_WRONG: Final = 4
 UNAVAILABLE: Final = 5
 RESULT_INVALID: Final = 6
+WAITING: Final = 7
 INTERRUPTED: Final = 130
 
 _COMMANDS: Final = {
@@ -55,6 +58,8 @@ _COMMANDS: Final = {
     "policy": ("mpcd.cli.policy", "Show and check what this owner allows, and its budgets."),
     "reload": ("mpcd.cli.admin", "Let the daemon read its policy again."),
     "drain": ("mpcd.cli.admin", "Let the daemon take no new requests."),
+    "requests": ("mpcd.cli.requests", "Follow and fetch your requests that wait for approval."),
+    "approvals": ("mpcd.cli.approvals", "Requests that this owner's people decide about."),
     "sign": ("mpcd.cli.sign", "Read a form that asks for approval, decide, and sign offline."),
     "key": ("mpcd.cli.key", "Make and look after your own signing key (stewards, approvers)."),
     "sandbox": ("mpcd.cli.sandbox", "A whole consortium on this machine, for trying things out."),
@@ -90,7 +95,7 @@ def mpcctl(context: click.Context, profile: str | None, socket: str | None) -> N
     """Ask questions over tables that several hospitals hold, and run this host's daemon.
 
     Exit codes: 0 good, 1 failed, 2 usage, 3 refused by a policy, 4 request wrong, 5 daemon or peer unavailable,
-    6 result invalid.
+    6 result invalid, 7 waits for approval.
     """
     context.obj = (profile, socket)
 
@@ -102,6 +107,8 @@ def exit_code(error: MpcdError) -> int:
             return REFUSED
         case ResultInvalid():
             return RESULT_INVALID
+        case AwaitingApproval():
+            return WAITING
         case CallerFault() | PlanMismatch():
             return REQUEST_WRONG
         case DaemonUnavailable() | PeerFault() | SessionFault():

@@ -18,6 +18,7 @@ from mpcd.errors import ConfigurationInvalid
 NAME: Final = "mpcctl"
 SYSTEM_SOCKET: Final = Path("/run/mpcd/api.sock")
 SYSTEM_ADMIN_SOCKET: Final = Path("/run/mpcd/admin.sock")
+_YEAR_10000_MILLISECONDS: Final = 253_402_300_800_000
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -112,6 +113,15 @@ def show(value: Value) -> str:
             return ", ".join(f"{key} {show(item)}" for key, item in value.items()) or "-"
         case _:
             return printable(str(value))
+
+
+def moment(milliseconds: Value) -> str:
+    """A time in UTC, to the minute; `-` for what is none."""
+    if not isinstance(milliseconds, int) or not 0 < milliseconds < _YEAR_10000_MILLISECONDS:
+        return "-"
+    import datetime as dt  # noqa: PLC0415  # few commands show times
+
+    return dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def printable(text: str) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, cast
 import click
 
 from mpcd import limits
+from mpcd.api.private import read_private, write_private
 from mpcd.cli import key
 from mpcd.cli.shared import printable
 from mpcd.errors import ApprovalInvalid, LocalFault
@@ -57,7 +58,7 @@ def sign(
         raise LocalFault(f"{target} exists; name another file with --out")
     verdict, why = ask(decide, reason)
     signed = rule(form, verdict, key.unlock(key_file, passphrase_file), reason=why, executions=executions)
-    key.write_private(target, RULING + signed.to_bytes())
+    write_private(target, RULING + signed.to_bytes())
     click.echo(f"\nsigned: {verdict}; hand it in with\n  mpcctl approvals submit {target}")
 
 
@@ -74,11 +75,7 @@ def read_ruling(file: Path) -> bytes:
 
 
 def _content(file: Path, magic: bytes, what: str) -> bytes:
-    try:
-        with file.open("rb") as opened:
-            content = opened.read(limits.APPROVAL_FORM_BYTES_MAX + len(magic) + 1)
-    except OSError as error:
-        raise LocalFault(f"{file} cannot be read: {error.strerror}") from error
+    content = read_private(file, limits.APPROVAL_FORM_BYTES_MAX + len(magic))
     if not content.startswith(magic):
         raise ApprovalInvalid(f"{file} is not {what}")
     return content[len(magic) :]

@@ -221,16 +221,17 @@ class ApprovalDesk:
     async def form(self, beginning: str) -> Form:
         """What an approver gets.
 
+        Without data versions if its tables are not published here now: it can be denied then, not approved.
+
         Raises:
             NotFound: no such request.
-            DataInvalid: its table is not published here now.
         """
         item = await self.item(beginning)
         return Form(
             request=SignedRequest.from_bytes(item.pending.request),
             party=self._me,
             party_name=self._roster.party(self._me).name,
-            data_versions=self._data_versions(item.pending.tables),
+            data_versions=item.data_versions,
             executions_max=item.requirement.executions_max,
             closes_at=item.pending.closes_at,
             told=item.pending.told,

@@ -402,6 +402,8 @@ def admit(
 def _admit_approval(
     ruling: Ruling, requirement: Requirement, data_versions: Mapping[str, str], closes_at: int, now: int
 ) -> None:
+    if not data_versions:
+        raise ApprovalInvalid("no data is published here that could be approved for use; publish it first")
     if now >= closes_at:
         raise ApprovalInvalid("the time in which this request could be approved is over; the analyst must ask again")
     if now >= ruling.run_before:
