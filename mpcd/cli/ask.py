@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -145,11 +146,27 @@ def print_refusals(refusals: Sequence[Map]) -> None:
 @asking_options
 @accepting_options
 @waiting_option
+@click.option(
+    "--save",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Keep the result with everything that proves it, for `mpcctl result verify FILE`.",
+)
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Write CSV; what else is to be said goes to stderr.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress and no caveats.")
 @click.pass_context
-def sql(context: click.Context, /, query: str, *, as_json: bool, as_csv: bool, quiet: bool, **asked: object) -> None:
+def sql(
+    context: click.Context,
+    /,
+    query: str,
+    *,
+    save: Path | None,
+    as_json: bool,
+    as_csv: bool,
+    quiet: bool,
+    **asked: object,
+) -> None:
     """Run QUERY over the pooled tables; - reads it from standard input.
 
     NULL is written NULL (JSON null, CSV empty).  A suppressed cell is never written as NULL: the rule's name stands
@@ -169,6 +186,10 @@ def sql(context: click.Context, /, query: str, *, as_json: bool, as_csv: bool, q
                 print_waiting(waits, as_json=as_json)
                 context.exit(exit_code(waits))
         node = client.node
+    if save is not None:
+        from mpcd.cli.result import keep  # noqa: PLC0415
+
+        keep(save, answer.info.kept)
     print_answer(answer, node, as_json=as_json, as_csv=as_csv, quiet=quiet)
 
 
