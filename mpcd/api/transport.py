@@ -110,7 +110,9 @@ class SocketConnection:
         return self._socket.recv(count)
 
     def close(self) -> None:
-        """See `Connection`."""
+        """See `Connection`; whoever waits in another thread sees the end."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
 

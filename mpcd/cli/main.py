@@ -49,11 +49,14 @@ _COMMANDS: Final = {
     "explain": ("mpcd.cli.ask", "Show what a query would open, cost and need, without running it."),
     "quote": ("mpcd.cli.quote", "Show what a query would cost, signed by each owner."),
     "sql": ("mpcd.cli.ask", "Run a query over the pooled tables."),
+    "analyst": ("mpcd.cli.analyst", "Become known to the owners of data; as an owner, say who may ask."),
+    "result": ("mpcd.cli.result", "Verify and show results that were kept in files."),
     "status": ("mpcd.cli.ask", "Show how the daemon is."),
     "licence": ("mpcd.cli.licence", "Accept, show and prove licences; list and revoke them."),
     "offer": ("mpcd.cli.offer", "Offer licences for this owner's tables."),
     "peers": ("mpcd.cli.admin", "Show the channels to the other parties."),
     "ledger": ("mpcd.cli.ledger", "Verify or show the audit record."),
+    "statement": ("mpcd.cli.statement", "What a month earned, from receipts alone."),
     "table": ("mpcd.cli.admin", "Import, publish and list this party's tables."),
     "policy": ("mpcd.cli.policy", "Show and check what this owner allows, and its budgets."),
     "reload": ("mpcd.cli.admin", "Let the daemon read its policy again."),
@@ -62,6 +65,7 @@ _COMMANDS: Final = {
     "approvals": ("mpcd.cli.approvals", "Requests that this owner's people decide about."),
     "sign": ("mpcd.cli.sign", "Read a form that asks for approval, decide, and sign offline."),
     "key": ("mpcd.cli.key", "Make and look after your own signing key (stewards, approvers)."),
+    "bridge": ("mpcd.cli.bridge", "Lead a remote client to this host's daemon (ssh HOST mpcctl bridge)."),
     "sandbox": ("mpcd.cli.sandbox", "A whole consortium on this machine, for trying things out."),
 }
 
@@ -88,7 +92,7 @@ class LazyCommands(click.Group):
 
 @click.command(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--profile", metavar="DIR", help="Analyst's profile (default: $MPCD_PROFILE, a sandbox, ~/.config/mpcd).")
-@click.option("--socket", metavar="PATH", help="The daemon's socket (default: the profile's).")
+@click.option("--socket", metavar="PATH", help="The daemon's socket, or ssh:HOST (default: the profile's).")
 @click.version_option(package_name="mpcd", prog_name="mpcctl")
 @click.pass_context
 def mpcctl(context: click.Context, profile: str | None, socket: str | None) -> None:
