@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from mpcd.api.types import Map
-from mpcd.cli.shared import connect, json_option, maps, show, texts, write_json, write_table
+from mpcd.cli.shared import connect, json_option, maps, plural, show, texts, write_json, write_table
 from mpcd.errors import RequestInvalid
 
 _RHO_UNIT: Final = Decimal(10) ** -12
@@ -117,7 +117,7 @@ def budgets(context: click.Context, as_json: bool) -> None:
             [
                 show(account.get("table")),
                 "privacy loss (rho)" if is_rho else "queries",
-                "ever" if days is None else f"{show(days)} days",
+                "ever" if days is None else plural(days, "day") if isinstance(days, int) else show(days),
                 *("-" if number is None else _amount(number, is_rho=is_rho) for number in (spent, limit, left)),
             ]
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from mpcd.governance import purposes
-from mpcd.governance.budget import Budget, RateLimit
+from mpcd.governance.budget import Budget, RateLimit, days_text
 from mpcd.governance.disclosure import ENFORCED, RULE_NAMES
 from mpcd.governance.people import AcceptedAnalyst
 from mpcd.governance.policy import SECURITY_LEVELS, VERBS, Policy, PublishedTable, Security, visible_to
@@ -183,12 +183,12 @@ def approvals_text(requirement: Requirement | None) -> str:
         return "none needed"
     serves = "once" if requirement.executions_max == 1 else f"{requirement.executions_max} times"
     days = requirement.deadline_seconds // _SECONDS_PER_DAY
-    return f"{requirement.approvers_min} needed, good for running {serves}, within {days} days"
+    return f"{requirement.approvers_min} needed, good for running {serves}, within {days_text(days)}"
 
 
 def budget_text(budget: Budget) -> str:
     """A budget in words."""
-    period = f"in {budget.period_days} days"
+    period = f"in {days_text(budget.period_days)}"
     parts = [
         None if budget.queries is None else f"{budget.queries} queries {period}",
         None if budget.lifetime_queries is None else f"{budget.lifetime_queries} queries in all",

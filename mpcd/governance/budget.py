@@ -107,6 +107,11 @@ def privacy_debits(party: PartyId, budgets: Mapping[str, Budget], rho_units: int
     )
 
 
+def days_text(days: int) -> str:
+    """`1 day`, `30 days`."""
+    return "1 day" if days == 1 else f"{days} days"
+
+
 def _pair(
     party: PartyId,
     account: str,
@@ -118,7 +123,7 @@ def _pair(
 ) -> tuple[Debit, Debit]:
     what = "queries" if account.startswith("queries/") else "privacy loss"
     since = at - budget.period_days * MILLISECONDS_PER_DAY
-    days = f"{budget.period_days} days"
+    days = days_text(budget.period_days)
     return (
         Debit(f"{account}/period", amount, bounds[0], _refusal(party, table, what, f"{what} in {days}"), since),
         Debit(f"{account}/lifetime", amount, bounds[1], _refusal(party, table, what, f"{what} in all")),
@@ -126,9 +131,9 @@ def _pair(
 
 
 def _refusal(party: PartyId, table: str, what: str, over: str) -> Refusal:
+    advice = "ask with a smaller epsilon, wait" if what == "privacy loss" else "wait"
     message = (
-        f"the budget of party {party} for `{table}` ({over}) does not cover this request; "
-        f"ask for less{' noise precision' if what == 'privacy loss' else ''}, wait, or ask that owner"
+        f"the budget of party {party} for `{table}` ({over}) does not cover this request; {advice}, or ask that owner"
     )
     return Refusal(party, RULE, f"{table}: {over}", message)
 

@@ -222,6 +222,18 @@ def bring_up(
             assert not any(processes.is_alive(hospital.process) for hospital in record.hospitals)
 
 
+@pytest.fixture(scope="session")
+def bring_up_sandbox() -> Callable[..., Iterator[Sandbox]]:
+    """`bring_up`, for a test that has its own policies."""
+    return bring_up
+
+
+@pytest.fixture(scope="session")
+def bring_up_consortium() -> Callable[..., Iterator[Sandbox]]:
+    """`bring_up`, for modules with consortia of their own."""
+    return bring_up
+
+
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """Three hospitals with three tables."""
