@@ -38,6 +38,8 @@ Spent = Callable[[str, int | None], int]
 
 _DAY_MS: Final = 86_400_000
 RULE: Final = "licence"
+_CLOSEST_SHOWN: Final = 4
+"""Licences that lack equally little, of which a refusal speaks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +103,22 @@ def cover(
     """
     assert tables
     found: list[Coverage] = []
-    closest: tuple[Refusal, ...] | None = None
+    lacking: list[tuple[Refusal, ...]] = []
     for one in held:
         if one.agreement.analyst != asked.analyst.raw or not set(tables) & set(one.agreement.offer.tables):
             continue
         refusals = _problems(one, asked, tables, spent, rho)
-        if not refusals:
+        if refusals:
+            lacking.append(refusals)
+        else:
             found.append(_coverage(one, asked, spent, rho))
-        elif closest is None or len(refusals) < len(closest):
-            closest = refusals
     if found:
         return min(found, key=_preference)
-    return closest if closest is not None else tuple(_missing(asked.party, table) for table in sorted(tables))
+    if not lacking:
+        return tuple(_missing(asked.party, table) for table in sorted(tables))
+    fewest = min(len(refusals) for refusals in lacking)
+    closest = [refusals for refusals in lacking if len(refusals) == fewest]
+    return tuple(refusal for refusals in closest[:_CLOSEST_SHOWN] for refusal in refusals)
 
 
 def _preference(one: Coverage) -> tuple[bool, int, int, bytes]:

@@ -198,6 +198,14 @@ def test_of_several_the_closest_says_why() -> None:
     assert near.name in said[0]
 
 
+def test_those_that_lack_equally_little_are_all_named() -> None:
+    ended, narrow = held(offer(term_days=1)), held(offer(functions=("count",)))
+    said = reasons([ended, narrow], asked())
+    assert len(said) == 2
+    assert ended.name in said[0]
+    assert narrow.name in said[1]
+
+
 def test_every_reason_at_once() -> None:
     assert len(reasons([held(offer(functions=("count",), purposes=("POA",)))], asked(accepted=None))) == 3
 

@@ -1,0 +1,251 @@
+"""Licences between three hospitals: offered together, accepted, used, paid for, used up, revoked; data under NCU.
+
+The tests run in order on one sandbox and go through the command line as people do.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mpcd import errors
+from mpcd.api.flow import Options
+from mpcd.api.profile import Profile
+from mpcd.cli.main import main
+from mpcd.governance.licence import Deed
+from mpcd.governance.offer import SignedOffer
+from mpcd.governance.quote import Line
+from mpcd.sandbox.prepare import TableFiles
+
+if TYPE_CHECKING:
+    from tests.integration.consortium.conftest import Sandbox
+
+pytestmark = pytest.mark.slow
+COUNT = "SELECT COUNT(*) FROM gbsg2"
+TABLE = """
+[[table]]
+name = "gbsg2"
+licence = "required"
+conditions = ["NCU"]
+uses = { age = ["filter", "group", "aggregate"], menostat = ["group"] }
+"""
+OFFER = """
+title = "Academic"
+purposes = ["NRES"]
+commercial = false
+functions = "any"
+term_days = 365
+open_days = 90
+quota = { queries = 3, days = 30 }
+newer_versions = true
+split = "declared_rows"
+
+[[table]]
+name = "gbsg2"
+
+[price]
+currency = "EUR"
+per_query = "10.00"
+free_queries = 1
+
+[legal]
+title = "Data use agreement"
+"""
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory, bring_up_sandbox: object) -> Iterator[Sandbox]:
+    base = tmp_path_factory.mktemp("licences")
+    data = Path(__file__).resolve().parents[2] / "data" / "gbsg2.csv"
+    assert callable(bring_up_sandbox)
+    for sandbox in bring_up_sandbox(base, 3, [TableFiles("gbsg2", (data,))], {None: 'purposes = ["NRES"]\n' + TABLE}):
+        # Now that the analyst has a key: academic, as each owner has found.
+        key = sandbox.profile.signing_key.public
+        facts = f'\n[[analyst]]\nname = "Anna"\nkey = "{key}"\ncommercial = false\n'
+        for party in range(3):
+            (sandbox.home(party) / "policy.toml").write_text('purposes = ["NRES"]\n' + TABLE + facts, encoding="utf-8")
+            assert main(["--socket", sandbox.hospitals[party].admin, "reload"]) == 0
+        yield sandbox
+
+
+def owner(three: Sandbox, party: int, *words: str) -> int:
+    return main(["--socket", three.hospitals[party].admin, *words])
+
+
+def analyst(three: Sandbox, *words: str) -> int:
+    return main(["--profile", str(three.started.profile), *words])
+
+
+def refused(three: Sandbox, options: Options | None = None) -> list[tuple[int, str, str]]:
+    with three.client() as client, pytest.raises(errors.Refused) as caught:
+        client.sql(COUNT, options=options or Options())
+    return sorted((int(reason.party), reason.rule, reason.message) for reason in caught.value.reasons)
+
+
+def offered(three: Sandbox, party: int, capsys: pytest.CaptureFixture[str]) -> list[tuple[SignedOffer, str]]:
+    capsys.readouterr()
+    assert owner(three, party, "offer", "list", "--json") == 0
+    listed = json.loads(capsys.readouterr().out)["offers"]
+    return [(SignedOffer.from_bytes(bytes.fromhex(one["offer"])), one["state"]) for one in listed]
+
+
+def test_without_a_licence_every_owner_refuses(three: Sandbox) -> None:
+    reasons = refused(three)
+    assert [(party, rule) for party, rule, _ in reasons] == [(0, "licence"), (1, "licence"), (2, "licence")]
+    assert all("you hold none" in message for _, _, message in reasons)
+
+
+def test_commercial_use_of_data_under_ncu_is_not_offered(
+    three: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = OFFER.replace("commercial = false", "commercial = true").replace('split = "declared_rows"', "")
+    file = tmp_path / "offer.toml"
+    file.write_text(text + '[[controller]]\nname = "A"\ncontact = "a"\n', encoding="utf-8")
+    legal = tmp_path / "legal.txt"
+    legal.write_text("the text", encoding="utf-8")
+    assert owner(three, 0, "offer", "make", str(file), "--legal", str(legal)) == 4
+    assert "under NCU" in capsys.readouterr().err
+    assert offered(three, 0, capsys) == []
+
+
+def test_a_pool_offers_once_all_have_signed(three: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, legal = tmp_path / "offer.toml", tmp_path / "legal.txt"
+    weights = (686, 1000, 314)
+    controllers = "".join(
+        f'[[controller]]\nparty = {party}\nname = "H{party}"\ncontact = "h"\nweight = {weight}\n'
+        for party, weight in enumerate(weights)
+    )
+    file.write_text(OFFER + controllers, encoding="utf-8")
+    legal.write_text("the text", encoding="utf-8")
+    assert owner(three, 0, "offer", "make", str(file), "--legal", str(legal)) == 0
+    assert "pending; signed by party 0" in capsys.readouterr().out
+    ((signed, state),) = offered(three, 1, capsys)
+    assert state == "pending"
+    name = signed.offer.digest.hex()[:12]
+    assert analyst(three, "licence", "offers", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["offers"] == []
+    assert owner(three, 1, "offer", "sign", name, "--yes") == 0
+    assert owner(three, 2, "offer", "sign", name, "--yes") == 0
+    assert "open; signed by party 0, 1, 2" in capsys.readouterr().out
+    # Party 0 heard it from 1 and from 2, party 1 from 2.
+    assert [offered(three, party, capsys)[0][1] for party in range(3)] == ["open", "open", "open"]
+
+
+def kept(profile: Profile) -> list[tuple[Path, Deed]]:
+    files = sorted((profile.directory / "licences").glob("*.licence"))
+    return [(path, Deed.from_bytes(path.read_bytes())) for path in files]
+
+
+def test_an_analyst_accepts_and_all_hold_the_same(
+    three: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ((signed, _),) = offered(three, 0, capsys)
+    name = signed.offer.digest.hex()[:12]
+    assert analyst(three, "licence", "accept", name, "--licensee", "University", "--yes") == 0
+    ((path, deed),) = kept(three.profile)
+    assert deed.complete
+    for party in range(3):
+        copy = tmp_path / f"{party}.licence"
+        licence = deed.agreement.digest.hex()
+        assert owner(three, party, "licence", "show", licence, "--out", str(copy)) == 0
+        theirs = Deed.from_bytes(copy.read_bytes())
+        assert theirs.agreement.to_bytes() == deed.agreement.to_bytes()
+        assert set(theirs.countersignatures) <= set(deed.countersignatures)
+    assert analyst(three, "licence", "verify", str(path)) == 0
+    changed = bytearray(path.read_bytes())
+    changed[changed.index(b"University")] ^= 1
+    (tmp_path / "changed.licence").write_bytes(bytes(changed))
+    assert analyst(three, "licence", "verify", str(tmp_path / "changed.licence")) == 4
+    roster = three.home(0) / "roster.toml"
+    assert owner(three, 0, "licence", "verify", str(path), "--roster", str(roster)) == 0
+
+
+def test_the_first_query_is_free_and_the_next_needs_a_quote(three: Sandbox) -> None:
+    with three.client() as client:
+        assert client.sql(COUNT).table.rows == ((686,),)
+    reasons = refused(three)
+    assert {party for party, _, _ in reasons} == {0, 1, 2}
+    assert all("asks 10.00 EUR" in message for _, _, message in reasons)
+
+
+def test_the_price_is_the_pool_s_and_divided_among_its_owners(three: Sandbox) -> None:
+    with three.client() as client:
+        quote, lines, _ = client.quote(COUNT)
+        assert all(isinstance(line, Line) for line in lines)
+        assert [(line.party, line.minor, line.pool_minor) for line in lines] == [
+            (0, 343, 1000),
+            (1, 500, 1000),
+            (2, 157, 1000),
+        ]
+        assert client.sql(COUNT, options=Options(quote=quote.to_bytes())).table.rows == ((686,),)
+
+
+def test_the_quota_is_used_up(three: Sandbox) -> None:
+    with three.client() as client:
+        quote, _, _ = client.quote(COUNT)
+        client.sql(COUNT, options=Options(quote=quote.to_bytes()))
+    reasons = refused(three)
+    assert {party for party, _, _ in reasons} == {0, 1, 2}
+    assert all("3 in any 30 days" in message for _, _, message in reasons)
+
+
+def second(three: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """A licence that is free and without quota, one for each owner; the name of the first owner's."""
+    names = []
+    for party in range(3):
+        text = OFFER.replace('split = "declared_rows"', "").replace("{ queries = 3, days = 30 }", '"none"')
+        text = text.replace('"10.00"', '"0"').replace("Academic", f"Free {party}")
+        file, legal = tmp_path / f"{party}.toml", tmp_path / "legal.txt"
+        file.write_text(text + '[[controller]]\nname = "A"\ncontact = "a"\n', encoding="utf-8")
+        legal.write_text("the text", encoding="utf-8")
+        assert owner(three, party, "offer", "make", str(file), "--legal", str(legal)) == 0
+        made = next(one.offer for one, _ in offered(three, party, capsys) if one.offer.title == f"Free {party}")
+        assert analyst(three, "licence", "accept", made.digest.hex()[:16], "--licensee", "University", "--yes") == 0
+        names.append(next(deed for _, deed in kept(three.profile) if deed.agreement.offer == made))
+    return names[0].agreement.digest.hex()
+
+
+def test_a_revocation_ends_what_runs_and_what_comes(
+    three: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str], talk: tuple[object, object]
+) -> None:
+    name = second(three, tmp_path, capsys)
+    with three.client() as client:
+        assert client.sql(COUNT).table.rows == ((686,),)
+    submit, finish = talk
+    assert callable(submit)
+    assert callable(finish)
+    request, _, _ = three.request(COUNT)
+    three.send(2, signal.SIGSTOP)
+    try:
+        with three.client() as client:
+            job = submit(client, request)
+            assert owner(three, 0, "licence", "revoke", name, "--reason", "misuse", "--yes") == 0
+            with pytest.raises(errors.MpcdError) as caught:
+                finish(client, job)
+    finally:
+        three.send(2, signal.SIGCONT)
+    assert isinstance(caught.value, (errors.Cancelled, errors.Refused)), caught.value
+    assert "revoked" in str(caught.value)
+    reasons = refused(three)
+    assert {party for party, _, _ in reasons} == {0}
+    assert any("was revoked" in message for _, _, message in reasons)
+    kinds = [entry["kind"] for entry in three.entries(0)]
+    assert kinds.count("revoked") == 1
+    capsys.readouterr()
+    assert owner(three, 0, "licence", "show", name, "--out", str(tmp_path / "proof.licence")) == 0
+    assert analyst(three, "licence", "verify", str(tmp_path / "proof.licence")) == 0
+    assert "party 0" in capsys.readouterr().out
+
+
+def test_an_analyst_ends_a_licence(three: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    deed = next(one for _, one in kept(three.profile) if one.agreement.offer.title == "Free 1")
+    assert analyst(three, "licence", "end", deed.agreement.digest.hex()[:16], "--yes") == 0
+    assert {party for party, _, _ in refused(three)} == {0, 1}
+    capsys.readouterr()
+    assert analyst(three, "licence", "list", "--all") == 0
+    assert capsys.readouterr().out.count("revoked") == 2
