@@ -162,6 +162,10 @@ POLICY_COLUMNS_MAX: Final = 2_000
 NAME_CHARACTERS_MAX: Final = 128
 """Of an analyst, a table or a column."""
 THRESHOLD_PERSONS_MAX: Final = 1_000_000
+DOMINANCE_PERSONS_MAX: Final = 8
+"""`safe_nk_n`, as far as it is evaluated."""
+DOMINANCE_CHOICES_MAX: Final = 4_096
+"""Comparisons of one sum in one cell: ways to choose the largest persons from the owners' lists."""
 GRANULARITY_MAX: Final = 1_000_000_000
 """Largest step in which a policy may publish a number, in the column's unit."""
 BUDGET_QUERIES_MAX: Final = 1_000_000_000

@@ -50,6 +50,8 @@ EntryKind = Literal[
     "withheld",
     "erased",
 ]
+KEPT_KINDS: Final = frozenset({"erased", "archived"})
+"""Kinds whose content the ledger's own check needs: it is never erased."""
 ENTRY_KINDS: Final[tuple[EntryKind, ...]] = get_args(EntryKind)
 
 
@@ -226,6 +228,7 @@ def withheld(code: str) -> LedgerEntry:
     return LedgerEntry("withheld", {"code": code})
 
 
-def erased(sequences: Sequence[int], reason: str) -> LedgerEntry:
+def erased(sequences: Sequence[int], reason: str, *, within_retention: bool = False) -> LedgerEntry:
     """The readable content of earlier entries was erased; their commitments stay."""
-    return LedgerEntry("erased", {"sequences": list(sequences), "reason": reason})
+    content: dict[str, Value] = {"sequences": list(sequences), "reason": reason[:REASON_CHARACTERS_MAX]}
+    return LedgerEntry("erased", content | {"within_retention": within_retention})

@@ -125,7 +125,6 @@ _NEEDED_ENTRIES: Final = {
     "withheld": ("agreed", "recorded", "withheld"),
     "aborted": ("agreed", "aborted"),
 }
-_SESSIONS_AWAY: Final = "SELECT session FROM archived_session WHERE first < ?"
 _LIFE: Final = frozenset(_NEEDED_ENTRIES)
 """Kinds that say what became of a session; entries of other kinds may belong to one too."""
 
@@ -192,6 +191,7 @@ class _Check:
         self.erased: dict[int, int] = {}
         self.erasures: dict[int, frozenset[int]] = {}
         self.by_session: dict[bytes, list[str]] = {}
+        self.last_of: dict[bytes, int] = {}
         self.bound: dict[bytes, dict[str, canonical.Value]] = {}
         self.segments: list[Segment] = []
         self.away: list[Segment] = []
@@ -271,6 +271,7 @@ class _Check:
         self.kinds[kind] = self.kinds.get(kind, 0) + 1
         if session is not None and kind in _LIFE:
             self.by_session.setdefault(session, []).append(kind)
+            self.last_of[session] = sequence
         self.first = time_milliseconds if self.first is None else self.first
         self.last = time_milliseconds
         self.previous = found
@@ -323,7 +324,7 @@ class _Check:
     def sessions(self, connection: sqlite3.Connection) -> None:
         """Every session's state is what its entries say, and a result is there exactly if one was recorded."""
         seen = 0
-        away = {row[0] for row in connection.execute(_SESSIONS_AWAY, (max((s.end for s in self.away), default=0),))}
+        away = self._sessions_away(connection)
         for session, state, *bound, release in connection.execute(_SESSIONS):
             label = f"session {session.hex()[:16]}"
             told_states = tuple(self.by_session.get(session, ()))
@@ -344,6 +345,19 @@ class _Check:
         agreed = sum("agreed" in kinds for kinds in self.by_session.values())
         if agreed != seen:
             raise LedgerInvalid(f"the ledger tells of {agreed} agreed sessions, {seen} are there")
+
+    def _sessions_away(self, connection: sqlite3.Connection) -> set[bytes]:
+        """Sessions whose entries are in files that are not here; all others have theirs where the rows say."""
+        ends = {segment.first: segment.end for segment in self.segments}
+        gone = {segment.first for segment in self.away}
+        archived = dict(connection.execute("SELECT session, first FROM archived_session"))
+        base = max(ends.values(), default=0)
+        for session, last in self.last_of.items():
+            first = archived.get(session)
+            inside = last >= base if first is None else first not in gone and first <= last < ends.get(first, 0)
+            if not inside:
+                raise LedgerInvalid(f"session {session.hex()[:16]} is not archived where its row says")
+        return {session for session, first in archived.items() if first in gone}
 
 
 def _erased_sequences(sequence: int, body: bytes) -> frozenset[int]:

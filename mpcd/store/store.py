@@ -35,6 +35,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, Self, TypeVar
 
@@ -44,7 +45,7 @@ from mpcd.governance import chain, entries
 from mpcd.governance.chain import LedgerHead
 from mpcd.governance.entries import Debit, LedgerEntry
 from mpcd.ids import PlanHash, RequestDigest, SessionId
-from mpcd.store import accounts, heads, ledger, receipts, schema
+from mpcd.store import accounts, heads, ledger, receipts, schema, segments
 from mpcd.store.files import DirectoryLock, private_directory, private_file, sync_directory
 from mpcd.store.ledger import Append, LedgerReport, LedgerRow
 
@@ -144,7 +145,13 @@ class Store:
             writer.close()
             lock.release()
             raise
-        return cls(directory, lock, writer, entropy)
+        store = cls(directory, lock, writer, entropy)
+        try:
+            segments.do_erasures(store, directory, now=0.0)
+        except BaseException:
+            store.close()
+            raise
+        return store
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and let go of the lock; a second call does nothing."""
@@ -366,26 +373,42 @@ class Store:
             rows = connection.execute(_SESSION_COLUMNS + "WHERE state = 'recorded'").fetchall()
         return StartReport(tuple(aborted), tuple(_session_row(row) for row in rows))
 
-    def erase(self, sequences: Sequence[int], reason: str, *, now: float) -> LedgerHead:
+    def erase(
+        self, sequences: Sequence[int], reason: str, *, now: float, kept_since: float | None = None
+    ) -> LedgerHead:
         """Erase the readable content of entries; their commitments stay, and the erasure is itself an entry.
 
+        Args:
+            sequences: of entries here or in archived segments whose files are here.
+            reason: stands in the entry.
+            now: seconds since 1970.
+            kept_since: refuse entries that are younger (seconds since 1970); None erases within the retention too.
+
         Raises:
-            NotFound: an entry does not exist, was erased before, or records an erasure; nothing was changed.
+            NotFound: an entry does not exist, was erased before, or is one that the ledger's check needs.
+            RequestInvalid: an entry is too young, or of a session that is not over.
             StoreFailed: nothing was changed.
         """
         wanted = sorted(set(sequences))
         assert 0 < len(wanted) <= limits.LEDGER_ENTRIES_PER_READ_MAX
         with self._transaction() as connection:
-            head = self._append(connection, entries.erased(wanted, reason), now, None)
-            for sequence in wanted:
+            first = segments.base(connection).count
+            archived = [sequence for sequence in wanted if sequence < first]
+            _require_erasable(connection, self._directory, wanted, kept_since)
+            entry = entries.erased(wanted, reason, within_retention=kept_since is None)
+            head = self._append(connection, entry, now, None)
+            segments.book_erasures(connection, self._directory, archived, head.count - 1)
+            for sequence in wanted[len(archived) :]:
                 changed = connection.execute(
                     "UPDATE content SET salt = NULL, body = NULL, erased_by = ? "
                     "WHERE sequence = ? AND body IS NOT NULL "
-                    "AND (SELECT kind FROM entry e WHERE e.sequence = content.sequence) <> 'erased'",
+                    "AND (SELECT kind FROM entry e WHERE e.sequence = content.sequence) NOT IN ('erased', 'archived')",
                     (head.count - 1, sequence),
                 ).rowcount
                 if changed != 1:
                     raise NotFound(f"ledger entry {sequence} has no content that can be erased")
+        if archived:
+            segments.do_erasures(self, self._directory, now=now)
         self._clear_log()
         return head
 
@@ -573,7 +596,8 @@ def verify_ledger(directory: Path, *remembered: LedgerHead) -> LedgerReport:
         StoreFailed: there is no state in `directory`.
     """
     with _reader(directory) as connection:
-        return ledger.verify(connection, (*remembered, *_witnessed(connection)))
+        archive = partial(segments.entries_of, directory)
+        return ledger.verify(connection, (*remembered, *_witnessed(connection)), archive)
 
 
 def _witnessed(connection: sqlite3.Connection) -> list[LedgerHead]:
@@ -584,6 +608,32 @@ def _witnessed(connection: sqlite3.Connection) -> list[LedgerHead]:
         raise LedgerInvalid(f"the state file is damaged ({error}); restore it from a backup") from error
     except (TypeError, ValueError, OverflowError, AttributeError) as error:
         raise LedgerInvalid("the state file is damaged: a field has a wrong type; restore it from a backup") from error
+
+
+def _require_erasable(
+    connection: sqlite3.Connection, directory: Path, wanted: Sequence[int], kept_since: float | None
+) -> None:
+    """Refuse what a session still needs, and what is younger than the retention."""
+    for archived in segments.all_of(connection, directory) if kept_since is not None else ():
+        inside = [s for s in wanted if archived.segment.first <= s < archived.segment.end]
+        if inside and kept_since is not None and archived.last_milliseconds >= kept_since * 1000:
+            raise RequestInvalid(_too_young(inside[0]))
+    for sequence in wanted:
+        row = connection.execute(
+            "SELECT e.time_milliseconds, s.state FROM entry e LEFT JOIN session s USING (session) WHERE e.sequence = ?",
+            (sequence,),
+        ).fetchone()
+        if row is not None and row[1] in {"agreed", "recorded"}:
+            raise RequestInvalid(f"ledger entry {sequence} is of a session that is not over; erase it afterwards")
+        if row is not None and kept_since is not None and row[0] >= kept_since * 1000:
+            raise RequestInvalid(_too_young(sequence))
+
+
+def _too_young(sequence: int) -> str:
+    return (
+        f"ledger entry {sequence} is younger than the retention; where a law demands that its content goes, "
+        "say that it is to be erased within the retention"
+    )
 
 
 # ------------------------------------------------------------------------------------------------ parts of transactions

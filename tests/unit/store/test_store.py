@@ -376,7 +376,7 @@ def test_erased_content_is_gone_and_the_chain_holds(store: Store, directory: Pat
     row, _, erasure = store.ledger_entries(0, 3)
     assert row.content is None
     assert row.erased_by == 2
-    assert erasure.content == {"sequences": [0], "reason": "article 17"}
+    assert erasure.content == {"sequences": [0], "reason": "article 17", "within_retention": True}
 
 
 @pytest.mark.parametrize(
@@ -458,7 +458,7 @@ def filled(directory: Path) -> LedgerHead:
     store.commit_released(name(1), RELEASED, now=NOW)
     store.commit_withheld(name(2), WITHHELD, now=NOW)
     store.commit_aborted(name(3), aborted(), now=NOW, refund=False)
-    store.erase([3], "article 17", now=NOW)
+    store.erase([9], "article 17", now=NOW)
     head = store.head()
     store.close()
     return head
