@@ -114,12 +114,23 @@ def _print_plan(answer: Map) -> None:
             click.echo(f"  {sentence}")
     for note in texts(answer.get("notes")):
         click.echo(f"\nnote: {note}")
+    _print_duties(answer)
     print_refusals(maps(answer, "refusals"))
     waits = maps(answer, "waits")
     if waits:
         click.echo("\nwaits for people to approve:")
         for wait in waits:
             click.echo(f"  {show(wait.get('message'))}")
+
+
+def _print_duties(answer: Map) -> None:
+    from mpcd.cli.caveats import duties  # noqa: PLC0415  # slow to import; only where there are any
+
+    owed = duties(answer.get("duties")) if answer.get("duties") else []
+    if owed:
+        click.echo("\nwho gets the answer owes:")
+    for duty in owed:
+        click.echo(f"  {duty}")
 
 
 def print_refusals(refusals: Sequence[Map]) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 from mpcd.api.flow import Info
 from mpcd.api.types import Map, NodeInfo
 from mpcd.canonical import Value
-from mpcd.cli.shared import kilobytes, plural
+from mpcd.cli.shared import kilobytes, plural, printable
 from mpcd.results.table import Table
 
 SECURITY: Final = {
@@ -34,6 +34,7 @@ def as_map(table: Table, info: Info, node: NodeInfo) -> Map:
         "predicted": info.facts.get("predicted"),
         "seconds": info.facts.get("seconds"),
         "notes": list(table.notes),
+        "duties": list(duties(_terms(info).get("duties"))),
     }
 
 
@@ -42,10 +43,42 @@ def lines(table: Table, info: Info, node: NodeInfo) -> list[str]:
     found = [f"security  {SECURITY.get(info.security, info.security)}"]
     if table.suppressed:
         found.append(f"rules     {_rules(info)}")
+    found.extend(f"duty      {duty}" for duty in duties(_terms(info).get("duties")))
     found.append(f"opened    {plural(info.opened_values, 'pooled value')} in {plural(info.cells, 'cell')}")
     found.append(f"cost      {cost(info.facts)}")
     found.append(f"session   {info.session.hex()[:16]} of {node.consortium}, through {node.party_name}")
     return found
+
+
+def _terms(info: Info) -> Map:
+    """What the signed plan says was agreed on besides."""
+    terms = info.plan.get("terms")
+    return terms if isinstance(terms, dict) else {}
+
+
+def duties(listed: Value) -> list[str]:
+    """What is owed for an answer, a sentence each; duties are [party, code] pairs of the plan's terms."""
+    found: dict[str, list[int]] = {}
+    for item in listed if isinstance(listed, list) else []:
+        match item:
+            case [int(party), str(duty)]:
+                found.setdefault(duty, []).append(party)
+            case _:
+                pass
+    return [f"{_duty(duty)} (party {', '.join(map(str, parties))})" for duty, parties in found.items()]
+
+
+def _duty(duty: str) -> str:
+    code, _, value = duty.partition(":")
+    match code:
+        case "PUB":
+            return "PUB: make the results public"
+        case "RTN":
+            return "RTN: return what you derive to the owner"
+        case "MOR":
+            return f"MOR: publish nothing before {printable(value)}"
+        case _:
+            return printable(duty)
 
 
 def _rules(info: Info) -> str:

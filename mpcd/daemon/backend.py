@@ -120,6 +120,7 @@ class NodeBackend:
             "bytes_sent": {"compute": max(cost.compute), "input": cost.input},
             "security": plan.security,
             "lines": [line for _, line in cast("list[list[Value]]", plan.terms.get("lines", []))],
+            "duties": plan.terms.get("duties", []),
             "refusals": [_refusal_map(refusal) for refusal in explanation.refusals],
             "waits": [_refusal_map(wait.refusal()) for answer in explanation.answers for wait in answer.waits],
         }

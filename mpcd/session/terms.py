@@ -5,10 +5,13 @@ all answers alike; they are part of the physical plan, so the plan hash, the rec
 signatures cover them.
 
     answer   `line`      this owner's signed price for the session (`governance.quote.Line`), None where it asks none
-             `history`   names of the set definitions that this owner has answered about (`governance.history`)
+             `history`   digests of the questions that this owner has answered (`governance.history`)
+             `duties`    what the analyst owes for the answer: `PUB`, `RTN`, `MOR:<date>` (`governance.purposes`)
     session  `at`        the session's time: expiry, quota and month are decided by it
              `lines`     [party, line] of every owner that has one, by party
-             `history`   the union of the owners' names, sorted
+             `history`   a salted digest of the union of the owners' lists: the analyst gets the plan, and digests of
+                         others' questions could be guessed
+             `duties`    [party, duty] of every owner that has one, by party
              `privacy`   what noise the analyst asked for (`governance.privacy.Ask`), None for exact numbers
 """
 
@@ -19,6 +22,7 @@ from typing import cast
 
 from mpcd import canonical
 from mpcd.canonical import Value
+from mpcd.governance import history
 from mpcd.ids import PartyId
 from mpcd.limits import ANSWER_TERMS_BYTES_MAX
 from mpcd.session.agreement import Answer
@@ -43,7 +47,10 @@ def agreed(answers: Sequence[Answer], owners: Sequence[PartyId], *, at: int, pri
         "at": at,
         "privacy": privacy,
         "lines": [[int(answer.party), line] for answer in of_owners if (line := _line(answer)) is not None],
-        "history": cast("list[Value]", sorted({name for answer in of_owners for name in _history(answer)})),
+        "history": history.commitment(
+            history.joined(list(histories(answers, owners).values())), {answer.party: answer.nonce for answer in answers}
+        ),
+        "duties": [[int(answer.party), duty] for answer in of_owners for duty in _duties(answer)],
     }
 
 
@@ -54,11 +61,28 @@ def _line(answer: Answer) -> bytes | None:
     return line
 
 
-def _history(answer: Answer) -> list[bytes]:
-    names = answer.terms.get("history", [])
-    if not isinstance(names, list):
-        raise TypeError("a history is a list of names")
-    return [name for name in names if isinstance(name, bytes)]
+def _duties(answer: Answer) -> list[str]:
+    duties = answer.terms.get("duties", [])
+    if not isinstance(duties, list) or not all(isinstance(duty, str) for duty in duties):
+        raise TypeError("duties are a list of texts")
+    return cast("list[str]", duties)
+
+
+def histories(answers: Sequence[Answer], owners: Sequence[PartyId]) -> dict[PartyId, bytes]:
+    """What each owner has answered before: digests, ascending, one after the other.
+
+    Raises:
+        ValueError: not such a list.
+    """
+    found = {}
+    for answer in answers:
+        if answer.party in owners:
+            packed = answer.terms.get("history", b"")
+            if not isinstance(packed, bytes):
+                raise TypeError("a history is digests in a row")
+            history.listed(packed)
+            found[answer.party] = packed
+    return found
 
 
 def within_limits(terms: Mapping[str, Value]) -> bool:
