@@ -401,8 +401,12 @@ class Node:
     async def reload(self) -> None:
         """Read the policy and the published data versions again; raises and keeps the old ones if a file is wrong."""
         self.notifier.reloading()
+        before = self.policy.policy
         try:
             if self.policy.reload():
+                for entry in before.analysts:
+                    if self.policy.accepted(entry.key, int(time.time() * 1000)) is None:
+                        self._revoked(entry.key)
                 await self.journal.entry(entries.policy_loaded(self.policy.digest()))
             await self.data.open()
         finally:
