@@ -75,7 +75,7 @@ async def at_least(ctx: Context, terms: Sequence[Term]) -> list[Planes]:
         rows.append([*numbers, _constant(2**width - term.threshold, width + 1, first.count, ctx.index)])
     layer = 0
     while any(len(row) > 2 for row in rows):
-        await _carry_save_layer(ctx.narrow(f"save{layer}"), rows)
+        await carry_save_layer(ctx.narrow(f"save{layer}"), rows)
         layer += 1
     left = Planes.stack([row[0] for row in rows])
     right = Planes.stack([row[1] for row in rows])
@@ -84,7 +84,7 @@ async def at_least(ctx: Context, terms: Sequence[Term]) -> list[Planes]:
     return flags.unstack([first.count] * len(terms))
 
 
-async def _carry_save_layer(ctx: Context, rows: list[list[Planes]]) -> None:
+async def carry_save_layer(ctx: Context, rows: list[list[Planes]]) -> None:
     """Turn every three numbers of every row into two, all in one round."""
     triples = [(row, start) for row in rows for start in range(0, len(row) - 2, 3)]
     columns = [Planes.stack([row[start + place] for row, start in triples]) for place in range(3)]

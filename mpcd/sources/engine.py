@@ -26,6 +26,7 @@ from mpcd.ids import DataVersion, PartyId
 from mpcd.plan.ir import LogicalPlan
 from mpcd.roster import Roster
 from mpcd.sources import sets
+from mpcd.sources import tops as largest
 from mpcd.sources.child import Child, ChildFailed, ChildSpec
 from mpcd.sources.generate_duckdb import HALF, Output, Statement, TableRows, generate
 from mpcd.sources.pool import Pool
@@ -141,6 +142,39 @@ class DuckdbEngine:
             self._running.add(scope)
             try:
                 return await self._ask(plan, statement, latest if deadline is None else min(deadline, latest))
+            finally:
+                self._running.discard(scope)
+        raise ChildFailed("cancelled", "engine_child")
+
+    async def tops(
+        self, plan: LogicalPlan, tops: int, deadline: float | None = None
+    ) -> tuple[Integers | list[int], ...]:
+        """The largest contributions to each of the plan's magnitudes, and their totals, per cell; the owner's secret.
+
+        Args:
+            plan: checked against the roster given to `open`.
+            tops: how many of the largest; for each magnitude come so many columns, the largest first, and the totals.
+            deadline: as for `aggregate`.
+
+        Raises:
+            EngineFailed: for every cause, with one text.
+        """
+        roster = self._roster
+        if roster is None or not all(source.table in self._rows for source in plan.sources):
+            raise EngineFailed("a table of this request is not published here; its operator must import and publish it")
+        statement = largest.generate(plan, roster, self._rows, tops)
+        latest = trio.current_time() + self._settings.seconds_max
+        latest = latest if deadline is None else min(deadline, latest)
+        with trio.CancelScope() as scope:
+            self._running.add(scope)
+            try:
+                async with self._pool.borrow(latest) as child:
+                    body = {"sql": statement.sql, "columns": statement.columns}
+                    reply = await child.call("aggregate", body, seconds=max(latest - trio.current_time(), 0.001))
+                    found = largest.read(reply, plan, statement, tops)
+                    if found is None:
+                        raise child.distrust()
+                    return found
             finally:
                 self._running.discard(scope)
         raise ChildFailed("cancelled", "engine_child")
