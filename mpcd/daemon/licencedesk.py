@@ -104,16 +104,16 @@ class LicenceDesk:
 
         def say(asked: Asked) -> Decision:
             rows = licences.held(connection, asked.analyst.raw)
-            held = [self._held(row) for row in rows if row.digest not in self._ending]
+            held = [self._held(connection, row) for row in rows if row.digest not in self._ending]
             return licensed(held, asked, licences.spending(connection), self.keys, rho=rho)
 
         return say
 
-    def _held(self, row: LicenceRow) -> Held:
+    def _held(self, connection: sqlite3.Connection, row: LicenceRow) -> Held:
         """The licence in a row; called in the journal's thread alone."""
         known = self._decoded.get(row.digest)
         if known is None:
-            known = self._decoded[row.digest] = licences.read_held(row).agreement
+            known = self._decoded[row.digest] = licences.agreement(connection, row.digest)
             if len(self._decoded) > _DECODED_MAX:
                 self._decoded.popitem(last=False)
         else:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Self
 
 from mpcd import canonical, limits
@@ -206,10 +207,16 @@ class Agreement:
         """The inverse of `to_bytes`; raises `LicenceInvalid`; verifies nothing."""
         said = read_fields(data, "a licence", "offered", "acceptance", "signature")
         return cls(
-            SignedOffer.from_bytes(octets(said, "offered")),
+            _offered(octets(said, "offered")),
             Acceptance.from_bytes(octets(said, "acceptance")),
             octets(said, "signature"),
         )
+
+
+@lru_cache(maxsize=256)
+def _offered(data: bytes) -> SignedOffer:
+    """The signed offer in `data`; many licences are of one offer, and reading it is most of reading one of them."""
+    return SignedOffer.from_bytes(data)
 
 
 # ------------------------------------------------------------------------------------------------ revocations

@@ -19,7 +19,7 @@ from mpcd import limits
 from mpcd.canonical import Value
 from mpcd.errors import LicenceInvalid, LimitExceeded, NotFound, StoreFailed
 from mpcd.governance import entries
-from mpcd.governance.cover import Held, Spent
+from mpcd.governance.cover import Spent
 from mpcd.governance.entries import Debit
 from mpcd.governance.licence import Agreement, Deed, Revocation
 from mpcd.governance.offer import DutyCode, SignedOffer, offer_name
@@ -47,7 +47,8 @@ TABLES: Final[tuple[str, ...]] = (
         revocation BLOB,
         CHECK ((revocation IS NULL) = (revoked_milliseconds IS NULL))
     ) STRICT, WITHOUT ROWID""",
-    "CREATE INDEX licence_by_analyst ON licence (analyst, until_milliseconds)",
+    # With all that a decision looks at before it knows which agreements it has not read yet.
+    "CREATE INDEX licence_by_analyst ON licence (analyst, until_milliseconds, revoked_milliseconds)",
     "CREATE INDEX licence_by_end ON licence (until_milliseconds)",
     # Duties that the owner found fulfilled, with the digest of what was shown.
     """CREATE TABLE licence_met (
@@ -70,10 +71,9 @@ class OfferRow:
 
 @dataclass(frozen=True, slots=True)
 class LicenceRow:
-    """One licence as it is stored, not decoded: most that are looked at are known already."""
+    """One licence without its agreement, which never changes: most that are looked at are known already."""
 
     digest: bytes
-    agreement: bytes
     revoked_at: int | None
 
 
@@ -164,32 +164,32 @@ def _offer(row: tuple[bytes, OfferState]) -> OfferRow:
 # ------------------------------------------------------------------------------------------------ licences
 
 
-def accept(connection: sqlite3.Connection, append: Append, agreement: Agreement, *, by: str, at: int) -> None:
+def accept(connection: sqlite3.Connection, append: Append, agreed: Agreement, *, by: str, at: int) -> None:
     """Take in a verified agreement; the same one again changes nothing.
 
     Raises:
         NotFound: the offer is not open here.
         LimitExceeded: the analyst holds too many licences here that are in force.
     """
-    digest, offer_digest = agreement.digest, agreement.offer.digest
+    digest, offer_digest = agreed.digest, agreed.offer.digest
     if connection.execute("SELECT 1 FROM licence WHERE digest = ?", (digest,)).fetchone():
         return
     known = find_offer(connection, offer_digest)
     if known is None or known.state != "open":
         raise NotFound("no such offer is open here; it may have been withdrawn")
     (count,) = connection.execute(
-        "SELECT count(*) FROM licence WHERE analyst = ? AND until_milliseconds > ?", (agreement.analyst, at)
+        "SELECT count(*) FROM licence WHERE analyst = ? AND until_milliseconds > ?", (agreed.analyst, at)
     ).fetchone()
     if count >= limits.LICENCES_PER_ANALYST_MAX:
         raise LimitExceeded(f"you hold {count} licences of this owner already; let some end first")
     connection.execute(
         "INSERT INTO licence VALUES (?, ?, ?, ?, ?, NULL, NULL)",
-        (digest, offer_digest, agreement.analyst, agreement.ends_at, agreement.to_bytes()),
+        (digest, offer_digest, agreed.analyst, agreed.ends_at, agreed.to_bytes()),
     )
     details: dict[str, Value] = {
-        "analyst": agreement.analyst,
+        "analyst": agreed.analyst,
         "offer": offer_digest,
-        "licensee": agreement.acceptance.licensee,
+        "licensee": agreed.acceptance.licensee,
     }
     append(entries.noted("licensed", by=by, about=_about(digest), digest=digest, details=details))
 
@@ -220,19 +220,19 @@ def revoke(connection: sqlite3.Connection, append: Append, revocation: Revocatio
 def held(connection: sqlite3.Connection, analyst: bytes) -> list[LicenceRow]:
     """An analyst's licences, those that end last first: every one in force is among them, ended ones may be."""
     rows = connection.execute(
-        "SELECT digest, agreement, revoked_milliseconds FROM licence WHERE analyst = ? "
-        "ORDER BY until_milliseconds DESC LIMIT ?",
+        "SELECT digest, revoked_milliseconds FROM licence WHERE analyst = ? ORDER BY until_milliseconds DESC LIMIT ?",
         (analyst, limits.LICENCES_PER_ANALYST_MAX),
     )
     return [LicenceRow(*row) for row in rows]
 
 
-def read_held(row: LicenceRow) -> Held:
-    """The licence in a row."""
+def agreement(connection: sqlite3.Connection, digest: bytes) -> Agreement:
+    """What was agreed in a licence that is here."""
+    (data,) = connection.execute("SELECT agreement FROM licence WHERE digest = ?", (digest,)).fetchone()
     try:
-        return Held(row.digest, Agreement.from_bytes(row.agreement), row.revoked_at)
+        return Agreement.from_bytes(data)
     except LicenceInvalid as error:
-        raise StoreFailed(f"the stored licence {offer_name(row.digest)} cannot be read") from error
+        raise StoreFailed(f"the stored licence {offer_name(digest)} cannot be read") from error
 
 
 def deed(connection: sqlite3.Connection, digest: bytes) -> Deed | None:
@@ -261,9 +261,9 @@ def deeds(
 
 
 def _deed(row: tuple[bytes, bytes | None]) -> Deed:
-    agreement, ended = row
+    agreed, ended = row
     try:
-        return Deed(Agreement.from_bytes(agreement), (), None if ended is None else Revocation.from_bytes(ended))
+        return Deed(Agreement.from_bytes(agreed), (), None if ended is None else Revocation.from_bytes(ended))
     except LicenceInvalid as error:
         raise StoreFailed("a stored licence cannot be read") from error
 

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mpcd import limits
+from mpcd.errors import LimitExceeded, NotFound
+from mpcd.governance import Debit, DisclosureRules, entries
+from mpcd.governance.licence import Agreement, Deed, Revocation
+from mpcd.governance.offer import Duty, Offer, SignedOffer
+from mpcd.ids import PartyId, PlanHash, RequestDigest, SessionId
+from mpcd.store import NonceUse, Store, licences
+from mpcd.store.licences import LicenceRow, OfferRow
+from mpcd.testing.licensing import DAY_MS, MADE_AT, accepted, key, offer, party_key, pool, signed
+
+NOW = MADE_AT / 1000
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store.open(tmp_path / "state", entropy=random.Random(5).randbytes)
+    yield opened
+    opened.close()
+
+
+def put(store: Store, one: SignedOffer) -> OfferRow:
+    return store.write(lambda c, append: licences.put_offer(c, append, one, by="operator", at=MADE_AT), now=NOW)
+
+
+def take(store: Store, agreement: Agreement, at: int = MADE_AT) -> None:
+    store.write(lambda c, append: licences.accept(c, append, agreement, by="uid 1", at=at), now=NOW)
+
+
+def given(store: Store, made: Offer, seed: int = 0) -> Agreement:
+    put(store, signed(made))
+    agreement = accepted(made, seed=seed)
+    take(store, agreement)
+    return agreement
+
+
+def kinds(store: Store) -> list[str]:
+    return [row.kind for row in store.ledger_entries(0, 100)]
+
+
+def test_a_pool_opens_with_its_last_signature(store: Store) -> None:
+    made = pool(1, 2)
+    first = SignedOffer(made, (made.sign(PartyId(1), party_key(1)),))
+    second = SignedOffer(made, (made.sign(PartyId(2), party_key(2)),))
+    assert put(store, first).state == "pending"
+    with pytest.raises(NotFound, match="no such offer is open"):
+        take(store, accepted(made))
+    merged = put(store, second)
+    assert (merged.state, merged.signed) == ("open", signed(made))
+    assert put(store, first) == merged
+    assert kinds(store) == ["offered", "offered"]
+    take(store, accepted(made))
+
+
+def test_a_withdrawn_offer_is_not_accepted_and_ends_no_licence(store: Store) -> None:
+    made = offer()
+    agreement = given(store, made)
+    for _ in range(2):
+        store.write(lambda c, append: licences.withdraw_offer(c, append, made.digest, at=MADE_AT), now=NOW)
+    with pytest.raises(NotFound):
+        take(store, accepted(made, seed=1))
+    assert put(store, signed(made)).state == "withdrawn"
+    take(store, agreement)
+    assert store.read(lambda c: licences.held(c, agreement.analyst))[0].revoked_at is None
+    assert store.read(lambda c: licences.offers(c, ("open",), after=0)) == []
+    assert kinds(store) == ["offered", "licensed", "offered"]
+
+
+def test_an_offer_that_is_past_is_not_listed(store: Store) -> None:
+    row = put(store, signed(offer()))
+    assert store.read(lambda c: licences.offers(c, ("open",), after=row.signed.offer.open_until - 1)) == [row]
+    assert store.read(lambda c: licences.offers(c, ("open",), after=row.signed.offer.open_until)) == []
+
+
+def test_the_same_agreement_is_taken_in_once(store: Store) -> None:
+    agreement = given(store, offer())
+    take(store, agreement)
+    assert kinds(store) == ["offered", "licensed"]
+    (row,) = store.read(lambda c: licences.held(c, agreement.analyst))
+    assert row == LicenceRow(agreement.digest, None)
+    assert store.read(lambda c: licences.agreement(c, row.digest)) == agreement
+
+
+def test_only_so_many_licences_of_one_analyst(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LICENCES_PER_ANALYST_MAX", 2)
+    made = offer(term_days=10)
+    given(store, made)
+    take(store, accepted(made, seed=1))
+    with pytest.raises(LimitExceeded, match="2 licences"):
+        take(store, accepted(made, seed=2))
+    take(store, accepted(made, key("bob"), seed=2))
+    later = MADE_AT + 10 * DAY_MS
+    take(store, accepted(made, seed=2, at=later), later)
+    held = store.read(lambda c: licences.held(c, key("anna").public.raw))
+    assert len(held) == 2
+    ends = [store.read(lambda c, row=row: licences.agreement(c, row.digest)).ends_at for row in held]  # type: ignore[misc]
+    assert max(ends) == later + 10 * DAY_MS
+
+
+def test_only_so_many_offers(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "OFFERS_OPEN_MAX", 1)
+    put(store, signed(offer()))
+    put(store, signed(offer()))
+    with pytest.raises(LimitExceeded):
+        put(store, signed(offer(title="another")))
+
+
+def test_the_first_revocation_stands(store: Store) -> None:
+    agreement = given(store, offer())
+    first = Revocation.make(agreement.digest, PartyId(1), party_key(1), now_ms=MADE_AT + 5, reason="misuse")
+    later = Revocation.make(agreement.digest, None, key("anna"), now_ms=MADE_AT + 9)
+    assert store.write(lambda c, append: licences.revoke(c, append, first), now=NOW)
+    assert not store.write(lambda c, append: licences.revoke(c, append, later), now=NOW)
+    (row,) = store.read(lambda c: licences.held(c, agreement.analyst))
+    assert row.revoked_at == MADE_AT + 5
+    assert store.read(lambda c: licences.deed(c, agreement.digest)) == Deed(agreement, (), first)
+    assert store.read(lambda c: licences.deeds(c, ending_after=MADE_AT + 5)) == []
+    assert kinds(store) == ["offered", "licensed", "revoked"]
+    unknown = Revocation.make(bytes(32), None, key("anna"), now_ms=MADE_AT)
+    with pytest.raises(NotFound):
+        store.write(lambda c, append: licences.revoke(c, append, unknown), now=NOW)
+
+
+def test_licences_are_found_by_whom_and_by_their_end(store: Store) -> None:
+    short, long = offer(term_days=1), offer(term_days=9)
+    of_anna = given(store, long)
+    put(store, signed(short))
+    of_bob = accepted(short, key("bob"))
+    take(store, of_bob)
+    assert store.read(licences.deeds) == [Deed(of_bob), Deed(of_anna)]
+    assert store.read(lambda c: licences.deeds(c, count=1)) == [Deed(of_bob)]
+    assert store.read(lambda c: licences.deeds(c, analyst=of_anna.analyst)) == [Deed(of_anna)]
+    assert store.read(lambda c: licences.deeds(c, ending_after=of_bob.ends_at)) == [Deed(of_anna)]
+    assert store.read(lambda c: licences.deed(c, bytes(32))) is None
+
+
+def test_a_name_is_the_beginning_of_a_digest(store: Store) -> None:
+    agreement = given(store, offer())
+    full = agreement.digest.hex()
+    for name in (full, full[:8], full[:16].upper()):
+        assert store.read(lambda c, name=name: licences.named(c, "licence", name)) == agreement.digest  # type: ignore[misc]
+    for name in (full[:7], "0" * 8, "x" * 8, full + "0", ""):
+        with pytest.raises(NotFound):
+            store.read(lambda c, name=name: licences.named(c, "licence", name))  # type: ignore[misc]
+    with pytest.raises(NotFound):
+        store.read(lambda c: licences.named(c, "offer", full))
+
+
+def test_duties_that_are_met(store: Store) -> None:
+    agreement = given(store, offer(duties=(Duty("PUB", 1, "end"),)))
+    for at in (MADE_AT, MADE_AT + 1):
+        store.write(
+            lambda c, append, at=at: licences.meet(c, append, agreement.digest, "PUB", bytes(32), at=at),  # type: ignore[misc]
+            now=NOW,
+        )
+    assert store.read(lambda c: licences.met(c, agreement.digest)) == {"PUB": MADE_AT + 1}
+    for digest, code in ((agreement.digest, "IRB"), (bytes(32), "PUB")):
+        with pytest.raises(NotFound):
+            store.write(
+                lambda c, append, digest=digest, code=code: licences.meet(c, append, digest, code, None, at=0),  # type: ignore[misc]
+                now=NOW,
+            )
+
+
+def run(store: Store, number: int, account: str | None, agreed_at: float = NOW) -> SessionId:
+    session = SessionId(number.to_bytes(32, "big"))
+    entry = entries.agreed(
+        b"request",
+        RequestDigest(session),
+        PlanHash(bytes(32)),
+        parties=[PartyId(1)],
+        policy_digest=bytes(32),
+        rules=DisclosureRules(),
+        data_versions={},
+    )
+    store.commit_agreed(
+        session,
+        entry,
+        now=agreed_at,
+        burn=NonceUse(key("anna").public.raw, session, int(agreed_at) + 300),
+        request_digest=RequestDigest(session),
+        plan_hash=PlanHash(bytes(32)),
+        debits=() if account is None else (Debit(account, 3, None),),
+    )
+    return session
+
+
+def test_what_was_spent_in_all_and_since(store: Store) -> None:
+    run(store, 1, "a", NOW)
+    second = run(store, 2, "a", NOW + 60)
+
+    def spent(since: int | None) -> int:
+        return store.read(lambda c: licences.spending(c)("a", since))
+
+    assert (spent(None), spent(MADE_AT), spent(MADE_AT + 1), spent(MADE_AT + 60_001)) == (6, 6, 3, 0)
+    store.commit_aborted(second, entries.aborted("mpc.Cancelled", refunded=True), now=NOW, refund=True)
+    assert (spent(None), spent(MADE_AT + 1)) == (3, 0)
+
+
+def test_an_end_concerns_only_what_is_booked_on_the_licence(store: Store) -> None:
+    agreement = given(store, offer())
+    mine = run(store, 1, f"licence/{agreement.digest.hex()}/queries")
+    other = run(store, 2, "licence/other/queries")
+    without = run(store, 3, None)
+    elsewhere = store.read(lambda c: licences.running_elsewhere(c, agreement.digest, agreement.analyst))
+    assert elsewhere == {bytes(other), bytes(without)}
+    assert bytes(mine) not in elsewhere
