@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Final, Literal
 
 from mpcd import canonical
+from mpcd.compile.beside import Beside
 from mpcd.compile.privacy import PlanPrivacy, of_plan
 from mpcd.field.bits import words_for
 from mpcd.governance.disclosure import DisclosureRules
@@ -40,6 +41,8 @@ class PhysicalPlan:
     """Semi-honest only if every owner's policy allows it."""
     terms: Mapping[str, canonical.Value] = field(default_factory=dict)
     """What is agreed besides: time, prices, history, noise; see `session.terms`."""
+    beside: Beside | None = field(default=None, compare=False, repr=False)
+    """What the answer is kept apart from: made of the lists to which `terms` binds the plan; only where it runs."""
 
     def to_value(self) -> dict[str, object]:
         """The canonical map whose digest is the plan hash."""

@@ -43,6 +43,8 @@ from mpcd.protocols.inputs import BitsInput, FieldInput
 from mpcd.protocols.spec import BitsSpec, FieldSpec
 from mpcd.protocols.verify_batch import cost_checked
 from mpcd.release import gate, sums
+from mpcd.release.differencing import Differencing
+from mpcd.release.dominance import Dominance, numbers_of
 from mpcd.release.gate import Decision, GateRules
 from mpcd.release.margins import Margins
 from mpcd.release.rule import Evidence, Integers, Rule, Share
@@ -84,12 +86,7 @@ class Program:
                 "an owner's policy asks for rounded counts (`safe_round_base`), which this version does not evaluate "
                 "yet; nothing is released without it"
             )
-        self._rules = GateRules(
-            threshold=rules.safe_threshold,
-            min_owners=rules.min_owners,
-            zeros_shown=not rules.zeros_are_disclosive,
-            persons_disjoint=logical.persons_disjoint,
-        )
+        self._rules = gate_rules(plan)
         self._values = {field.name: plan.values_of(field.name) for field in FIELDS}
         self._evidence_rules = rules_of(plan)
         self._margins = Margins(
@@ -287,12 +284,38 @@ class Program:
         return dict(zip(places, pieces, strict=True))
 
 
-def rules_of(plan: PhysicalPlan) -> list[Rule]:  # noqa: ARG001  no rule of this version asks for evidence
+def gate_rules(plan: PhysicalPlan) -> GateRules:
+    """The numbers of the gate, from the strictest of the owners' rules."""
+    return GateRules(
+        threshold=plan.rules.safe_threshold,
+        min_owners=plan.rules.min_owners,
+        zeros_shown=not plan.rules.zeros_are_disclosive,
+        persons_disjoint=plan.logical.persons_disjoint,
+    )
+
+
+def rules_of(plan: PhysicalPlan) -> list[Rule]:
     """The rules of a plan that ask more of each owner than counts, in the order in which they run and are told.
 
     A rule is left out where it has nothing to say, so that it costs nothing there.
     """
-    return []
+    rules: list[Rule] = []
+    logical = plan.logical
+    if plan.rules.differencing and plan.beside is not None and plan.beside.layout.pairs:
+        rules.append(Differencing(gate_rules(plan), plan.beside.layout, len(plan.owners)))
+    if logical.magnitudes:
+        rules.append(
+            Dominance(
+                numbers_of(plan.rules),
+                logical.gates,
+                logical.magnitudes,
+                logical.cells,
+                len(plan.owners),
+                logical.rows_per_owner_max,
+                persons_disjoint=logical.persons_disjoint,
+            )
+        )
+    return rules
 
 
 def _vector(field: Field, values: Sequence[int] | Integers) -> Vector:

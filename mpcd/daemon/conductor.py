@@ -26,6 +26,7 @@ from typing import Final, Protocol, cast
 import trio
 
 from mpcd import canonical, limits
+from mpcd.compile.beside import Beside
 from mpcd.compile.choose import program
 from mpcd.compile.physical import PhysicalPlan
 from mpcd.daemon.attempt import NOTHING, Attempt, Explanation, Observer, Outcome, Run
@@ -39,6 +40,7 @@ from mpcd.errors import (
     MpcdError,
     PeerGone,
     PeerMalformed,
+    PlanUnsupported,
     Refusal,
     Refused,
     RequestInvalid,
@@ -111,6 +113,24 @@ class Settings:
     sessions_max: int = limits.SESSIONS_RUNNING_MAX
 
 
+class Past(Protocol):
+    """What this party has answered before, and what a question must be kept apart from; see `daemon.history`."""
+
+    def answer(
+        self, attempt: bytes, request: SignedRequest, plan: LogicalPlan, at: int, *, dry_run: bool
+    ) -> tuple[bytes, tuple[Refusal, ...]]:
+        """List what we know and register what is asked, in one step; or why it is refused."""
+        ...
+
+    async def beside(self, plan: LogicalPlan, lists: Mapping[PartyId, bytes]) -> Beside:
+        """The pairs that follow from all owners' lists; raises `Busy`, `PlanUnsupported`, ValueError."""
+        ...
+
+    async def over(self, attempt: bytes) -> None:
+        """The attempt has ended."""
+        ...
+
+
 @dataclass(slots=True)
 class Shell:
     """What a session needs from outside; see `session.ports`."""
@@ -126,6 +146,7 @@ class Shell:
     """Starts a task that outlives the session."""
     known: Callable[[Run, Attempt], None]
     """Told once the session has its id, so that messages that name it find their attempt."""
+    past: Past
 
     @property
     def others(self) -> list[PartyId]:
@@ -325,7 +346,7 @@ class Conductor:
             self._shell.network.channel_hash(party)  # raises PeerGone for one that is away: nobody waits for it
         await attempt.wait(participants, lambda: attempt.answers, "waiting for the parties' answers")
         answers = [attempt.answers[party] for party in sorted(participants)]
-        explanation = self._conclude(answers, plan)
+        explanation = self._conclude(answers, plan, await self._beside(answers, plan))
         # A party of the roster that neither gives, computes nor proposed has nothing more to do with it.
         if not attempt.dry_run and self._me in participants:
             self._run = Run(
@@ -366,7 +387,7 @@ class Conductor:
             versions: dict[str, str] = {}
             if self._me in plan.owners:
                 versions = self._shell.engine.data_versions(tables)
-                self._decision = await self._decide(plan, versions)
+                self._decision = self._listed(plan, await self._decide(plan, versions))
         except MpcdError as error:
             code, text = agreement.failure_of(error)
             failed = Answer(verdict="fail", failure_code=code, failure_message=text, **common)  # type: ignore[arg-type]
@@ -391,7 +412,27 @@ class Conductor:
         refusals = (*decision.refusals, *(wait.refusal() for wait in decision.waits))
         return replace(decision, refusals=refusals, waits=())
 
-    def _conclude(self, answers: Sequence[Answer], plan: LogicalPlan) -> Explanation:
+    def _listed(self, plan: LogicalPlan, decision: Decision) -> Decision:
+        """The decision, and which earlier questions we know; from here on other sessions know of this one."""
+        if decision.refusals:
+            return decision
+        attempt, request = self._attempt, self._request
+        known, refusals = self._shell.past.answer(attempt.id, request, plan, attempt.at, dry_run=attempt.dry_run)
+        return replace(decision, refusals=refusals, terms={**decision.terms, "history": known})
+
+    async def _beside(self, answers: Sequence[Answer], plan: LogicalPlan) -> Beside | None:
+        """What the question must be kept apart from; None where nothing will run, or with noise."""
+        if any(answer.verdict in {"refuse", "fail"} for answer in answers) or self._request.request.privacy is not None:
+            return None
+        try:
+            return await self._shell.past.beside(plan, terms.histories(answers, plan.owners))
+        except PlanUnsupported as error:
+            raise Concluded(Event.SOME_FAIL, error) from error
+        except (ValueError, TypeError) as error:
+            fault = SessionFault("a party's list of earlier questions makes no sense; compare versions")
+            raise Concluded(Event.SOME_FAIL, fault) from error
+
+    def _conclude(self, answers: Sequence[Answer], plan: LogicalPlan, beside: Beside | None) -> Explanation:
         """The one conclusion that all parties draw from the same answers."""
         self._refusals = _as_refusals(answers)
         refusals = tuple(reason for answer in answers for reason in answer.refusals)
@@ -421,6 +462,7 @@ class Conductor:
                 data_versions={answer.party: dict(answer.data_versions or {}) for answer in owners},
                 security=security,
                 terms=terms.agreed(answers, plan.owners, at=self._attempt.at, privacy=self._request.request.privacy),
+                beside=beside,
             )
             program(physical)  # refuses what it cannot do, at every party alike
             if not self._attempt.dry_run:

@@ -33,6 +33,7 @@ from mpcd.daemon.approvaldesk import ApprovalDesk
 from mpcd.daemon.backend import NodeBackend, job_result
 from mpcd.daemon.config import Config
 from mpcd.daemon.heads import HEAD, Heads
+from mpcd.daemon.history import DEFINITIONS, History
 from mpcd.daemon.journal import StoreJournal
 from mpcd.daemon.ledgercheck import LedgerCheck
 from mpcd.daemon.licencedesk import LicenceDesk
@@ -54,6 +55,8 @@ from mpcd.net.links import SessionLinks
 from mpcd.net.memory import keep_freed_vectors
 from mpcd.net.recording import Recorder
 from mpcd.plan.ir import LogicalPlan
+from mpcd.release import dominance
+from mpcd.release.differencing import Differencing
 from mpcd.release.rule import Evidence
 from mpcd.roster import Roster
 from mpcd.sources.engine import DuckdbEngine, EngineSettings
@@ -134,7 +137,12 @@ class LocalData:
             raise EngineFailed("a new data version was published while this session was prepared; ask again")
         return found
 
-    async def _evidence(self, name: str, plan: PhysicalPlan, deadline: float) -> Evidence:  # noqa: ARG002  one branch per rule
+    async def _evidence(self, name: str, plan: PhysicalPlan, deadline: float) -> Evidence:
+        if name == dominance.NAME:
+            return await self.engine.tops(plan.logical, dominance.numbers_of(plan.rules).tops, deadline)
+        if name == Differencing.name and plan.beside is not None:
+            threshold = plan.rules.safe_threshold
+            return [await self.engine.differences(plan.beside, self._config.party, threshold, deadline)]
         raise Bug(f"nobody here brings evidence for the rule {name}")
 
 
@@ -184,9 +192,11 @@ class Node:
         )
         self.data = LocalData(config, self.roster, self.engine)
         self.mesh = self._make_mesh(config.channel_key.channel_key(), recorder)
+        self.past = History(config.party, self.roster, self.journal, self.ask_peers)
         self.sessions = self._make_sessions(config.signing_key.signing_key())
         others = [party.id for party in self.roster.parties if party.id != config.party]
         self.questions = Questions(others, self.mesh.send_control, os.urandom, self._session_event)
+        self.questions.handle(DEFINITIONS, self.past.asked)
         self.access = AccessDesk(self.journal, self.policy, self.roster.consortium, time.time, self._revoked)
         self.licences = LicenceDesk(
             self.journal,
@@ -247,7 +257,14 @@ class Node:
         )
         planner = RosterPlanner(self.planner, self.roster)
         return Sessions(
-            settings, SessionNetwork(self.mesh), planner, self.data, self.owner, self.journal, self._session_event
+            settings,
+            SessionNetwork(self.mesh),
+            planner,
+            self.data,
+            self.owner,
+            self.journal,
+            self._session_event,
+            self.past,
         )
 
     def _make_approvals(self) -> ApprovalDesk:
@@ -354,6 +371,7 @@ class Node:
         keys = {party.id: (party.signing_key, party.channel_key) for party in self.roster.parties}
         await self.journal.write(partial(note_keys, keys=keys))
         await self.access.load()
+        await self.past.load()
         await self.data.open()
         await nursery.start(self.planner.run)
         if self.data.data.manifests:

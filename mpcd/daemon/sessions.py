@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Final, cast
 
@@ -23,7 +24,7 @@ import trio
 
 from mpcd import limits
 from mpcd.daemon.attempt import Attempt, Explanation, Nobody, Observer, Outcome, Run
-from mpcd.daemon.conductor import Conductor, Message, Owner, Settings, Shell
+from mpcd.daemon.conductor import Conductor, Message, Owner, Past, Settings, Shell
 from mpcd.errors import (
     Busy,
     CallerFault,
@@ -64,14 +65,13 @@ class Sessions:
         owner: Owner,
         journal: Journal,
         log: Callable[..., None],
+        past: Past,
     ) -> None:
         self._settings = settings
         self._me = settings.me
         self._journal = journal
         self._log = log
-        self._shell = Shell(
-            settings, network, planner, engine, owner, journal, log, spawn=self._spawn, known=self._remember
-        )
+        self._shell = Shell(settings, network, planner, engine, owner, journal, log, self._spawn, self._remember, past)
         self._attempts: dict[bytes, Attempt] = {}
         self._held: dict[PartyId, deque[bytes]] = {}
         self._running: dict[bytes, Attempt] = {}
@@ -338,6 +338,8 @@ class Sessions:
         finally:
             self._running.pop(attempt.id, None)
             self._digests -= digests
+            with suppress(RuntimeError):  # the nursery takes nobody any more: the daemon stops, and its memory goes
+                self._spawn(self._shell.past.over, attempt.id)
             attempt.forget()
             for session in [key for key, value in self._by_session.items() if value is attempt]:
                 del self._by_session[session]

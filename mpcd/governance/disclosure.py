@@ -18,7 +18,7 @@ from mpcd import limits
 from mpcd.canonical import Value
 from mpcd.ids import PartyId
 
-ENFORCED: Final = frozenset({"safe_threshold", "min_owners", "zeros_are_disclosive"})
+ENFORCED: Final = frozenset({"safe_threshold", "min_owners", "zeros_are_disclosive", "differencing"})
 DEFAULT_PROFILE: Final = "cms-11"
 MIN_OWNERS_DEFAULT: Final = 3
 MIN_OWNERS_LOWEST: Final = 2
@@ -53,6 +53,12 @@ class DisclosureRules:
     """Residual degrees of freedom that a model needs."""
     safe_round_base: int = 1
     """Released counts are rounded to a multiple of this; 1 leaves them as they are."""
+    differencing: bool = True
+    """Whether a cell must stay as far from earlier questions' sets of persons as a cell needs persons.
+
+    False lets two questions, each above the floor, tell about few people by subtraction.  What was asked is remembered
+    all the same.
+    """
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -69,8 +75,9 @@ class DisclosureRules:
             value = getattr(self, name)
             if type(value) is not float or not 0 < value <= 1:
                 raise RulesInvalidError(f"`{name}` must be a number above 0 and at most 1")
-        if type(self.zeros_are_disclosive) is not bool:
-            raise RulesInvalidError("`zeros_are_disclosive` must be true or false")
+        for name in FLAG_RULES:
+            if type(getattr(self, name)) is not bool:
+                raise RulesInvalidError(f"`{name}` must be true or false")
 
     def to_value(self) -> dict[str, Value]:
         """For the canonical encoding."""
@@ -93,6 +100,8 @@ class DisclosureRules:
         }
 
 
+FLAG_RULES: Final = ("zeros_are_disclosive", "differencing")
+"""Rules that are in force or not."""
 RULE_NAMES: Final = tuple(field.name for field in fields(DisclosureRules))
 
 PROFILES: Final[Mapping[str, DisclosureRules]] = {
@@ -108,6 +117,7 @@ _STRICTEST: Final[Mapping[str, Callable[[Iterable[float]], float]]] = {
     "safe_threshold": max,
     "min_owners": max,
     "zeros_are_disclosive": max,
+    "differencing": max,
     "safe_nk_n": max,
     "safe_nk_k": min,
     "safe_pratio_p": max,

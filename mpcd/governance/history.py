@@ -424,7 +424,10 @@ def joined(lists: Sequence[bytes]) -> tuple[bytes, ...]:
     Raises:
         ValueError: not a list of digests, or longer than an owner may list.
     """
-    return tuple(sorted({digest for one in lists for digest in listed(one)}))
+    found = sorted({digest for one in lists for digest in listed(one)})
+    if len(found) > 2 * limits.HISTORY_LISTED_MAX:
+        raise ValueError("the owners' lists have too little in common")
+    return tuple(found)
 
 
 def listed(packed: bytes) -> tuple[bytes, ...]:

@@ -43,6 +43,7 @@ from mpcd.errors import ConfigurationInvalid
 from mpcd.governance.budget import NO_RATE, RateLimit, read_rate
 from mpcd.governance.disclosure import (
     DEFAULT_PROFILE,
+    FLAG_RULES,
     MIN_OWNERS_LOWEST,
     PROFILES,
     RULE_NAMES,
@@ -267,7 +268,7 @@ def _disclosure(section: Section) -> tuple[DisclosureRules, str, frozenset[str]]
             continue
         if name in _WHOLE_RULES:
             overrides[name] = section.whole(name, *_WHOLE_RULES[name])
-        elif name == "zeros_are_disclosive":
+        elif name in FLAG_RULES:
             overrides[name] = section.flag(name)
         else:
             overrides[name] = section.ratio(name)

@@ -34,21 +34,20 @@ from functools import cached_property
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from mpcd.field import Vector, bits
 from mpcd.protocols import binary, compare
 from mpcd.protocols.binary import cost_and
 from mpcd.protocols.context import Context
 from mpcd.protocols.cost import WORD_BITS, Cost
+from mpcd.protocols.inputs import BitsInput
+from mpcd.protocols.spec import BitsSpec
 from mpcd.release import floor, min_owners, sums
-from mpcd.release.gate import GateRules
-from mpcd.release.rule import Sizes
+from mpcd.release.gate import STATUS_FLOOR, GateRules
+from mpcd.release.rule import Evidence, Integers, Share, Sizes
 from mpcd.sharing import Planes
 
-Places = npt.NDArray[np.int64]
-NAME: Final = "floor"
-"""What a cell that fails is said to fail by: the rule has no public name of its own (rule 21)."""
+Places = Integers
 
 
 def width(threshold: int) -> int:
@@ -210,7 +209,45 @@ def cost(rules: GateRules, layout: Layout, owners: int) -> Cost:
     return total + _cost_runs(layout.targets) + _cost_runs(layout.wanted[1])
 
 
-def clamped(differences: Sequence[int] | Places, threshold: int) -> Vector:
+class Differencing:
+    """The rule as the program runs it; see `release.rule`."""
+
+    name: Final = "differencing"
+    status: Final = STATUS_FLOOR
+
+    def __init__(self, rules: GateRules, layout: Layout, owners: int) -> None:
+        self._rules = rules
+        self._layout = layout
+        self._owners = owners
+        self.gates = [index for index, (cells, _) in enumerate(layout.gates) if cells.size]
+
+    @property
+    def sizes(self) -> Sizes:
+        """See `Rule`."""
+        return sizes(self._rules, self._layout, self._owners)
+
+    def specs(self) -> list[BitsSpec]:
+        """One number for each pair."""
+        return [BitsSpec(width(self._rules.threshold), self._layout.pairs)]
+
+    def provide(self, evidence: Evidence) -> list[BitsInput]:
+        """From this owner's differences, one vector."""
+        (differences,) = evidence
+        assert len(differences) == self._layout.pairs
+        return [BitsInput(clamped(differences, self._rules.threshold), self._layout.pairs)]
+
+    async def evaluate(self, ctx: Context, given: Sequence[Sequence[Share]]) -> dict[int, Planes]:
+        """See `evaluate` of the module."""
+        numbers = [numbers for (numbers,) in given if isinstance(numbers, Planes)]
+        fails = await evaluate(ctx, self._rules, self._layout, numbers)
+        return {gate: fails[gate] for gate in self.gates}
+
+    def cost(self) -> Cost:
+        """Exact cost of `evaluate`."""
+        return cost(self._rules, self._layout, self._owners)
+
+
+def clamped(differences: Sequence[int] | Integers, threshold: int) -> Vector:
     """One owner's differences as the planes that it gives, at most t each."""
     numbers = np.minimum(np.asarray(differences, dtype=np.int64), threshold).astype(np.uint64)
     return bits.to_planes(numbers, width(threshold))

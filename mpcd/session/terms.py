@@ -48,7 +48,8 @@ def agreed(answers: Sequence[Answer], owners: Sequence[PartyId], *, at: int, pri
         "privacy": privacy,
         "lines": [[int(answer.party), line] for answer in of_owners if (line := _line(answer)) is not None],
         "history": history.commitment(
-            history.joined(list(histories(answers, owners).values())), {answer.party: answer.nonce for answer in answers}
+            history.joined(list(histories(answers, owners).values())),
+            {answer.party: answer.nonce for answer in answers},
         ),
         "duties": [[int(answer.party), duty] for answer in of_owners for duty in _duties(answer)],
     }

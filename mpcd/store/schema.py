@@ -15,7 +15,7 @@ import sqlite3
 from typing import Final, Protocol
 
 from mpcd.errors import StoreFailed
-from mpcd.store import access, accounts, approvals, heads, ledger, licences, receipts, segments
+from mpcd.store import access, accounts, approvals, heads, history, ledger, licences, receipts, segments
 
 
 class _Domain(Protocol):
@@ -25,7 +25,17 @@ class _Domain(Protocol):
     def TABLES(self) -> tuple[str, ...]: ...  # noqa: N802 - a module's constant, not a method
 
 
-_DOMAINS: Final[tuple[_Domain, ...]] = (ledger, segments, heads, receipts, access, approvals, accounts, licences)
+_DOMAINS: Final[tuple[_Domain, ...]] = (
+    ledger,
+    segments,
+    heads,
+    receipts,
+    access,
+    approvals,
+    accounts,
+    licences,
+    history,
+)
 """Modules whose tables make version 2, those that others refer to first."""
 
 APPLICATION_ID: Final = 0x6D706364

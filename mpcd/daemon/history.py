@@ -1,0 +1,207 @@
+"""What this party has answered about, and what the others have: the shell of `mpcd.governance.history` (layer 13).
+
+`answer` is one step without a wait: it lists what is known, and registers what is asked as pending, so that of two
+sessions at once one sees the other.  `learn` makes definitions of all parties' lists; what we lack we ask of the party
+that listed it.  What is kept durably follows the sessions' own commits (`remembered`, `settled`).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Final
+
+import trio
+
+from mpcd import limits
+from mpcd.compile import beside
+from mpcd.compile.beside import Beside
+from mpcd.compile.physical import PhysicalPlan
+from mpcd.daemon.journal import StoreJournal
+from mpcd.errors import Busy, MpcdError, PeerMalformed, Refusal
+from mpcd.governance import history
+from mpcd.governance.history import Definition, Kept
+from mpcd.identity.request import SignedRequest
+from mpcd.ids import PartyId, SessionId
+from mpcd.plan.ir import LogicalPlan
+from mpcd.roster import Roster
+from mpcd.store import history as stored
+
+Map = dict[str, object]
+Ask = Callable[[str, Map, Sequence[PartyId]], Awaitable[Mapping[PartyId, Map | MpcdError]]]
+Apart = Callable[[Callable[[], Beside]], Awaitable[Beside]]
+DEFINITIONS: Final = "history.definitions"
+"""Kind of the question for definitions by digest."""
+RULE: Final = "history"
+_REPLY_BYTES: Final = limits.PEER_REPLY_BYTES_MAX // 2
+_FETCHES_MAX: Final = 1 + limits.HISTORY_LISTED_MAX * limits.HISTORY_DEFINITION_BYTES_MAX // _REPLY_BYTES
+_BOOK_MAX: Final = 4 * limits.HISTORY_LISTED_MAX
+"""Definitions that are held in memory, decoded."""
+
+
+class History:
+    """This party's desk for differencing.
+
+    Args:
+        me: this party.
+        roster: in force.
+        journal: the way to the store.
+        ask: puts a question to peers; see `Questions.ask`.
+        apart: does long work away from the event loop.
+    """
+
+    def __init__(
+        self, me: PartyId, roster: Roster, journal: StoreJournal, ask: Ask, apart: Apart = trio.to_thread.run_sync
+    ) -> None:
+        self._me = me
+        self._roster = roster
+        self._journal = journal
+        self._ask = ask
+        self._apart = apart
+        self._kept: dict[bytes, Kept] = {}
+        self._pending: dict[bytes, Kept] = {}
+        """By attempt: what is being asked just now."""
+        self._book: OrderedDict[bytes, Definition] = OrderedDict()
+        self._loading = trio.Lock()
+        journal.on_agreed.append(self.remembered)
+        journal.on_recorded.append(self.settled)
+
+    async def load(self) -> None:
+        """Read what is kept, at the start and after a session."""
+        async with self._loading:
+            self._kept = {one.digest: one for one in await self._journal.read(stored.kept)}
+
+    # ------------------------------------------------------------------------------------------ answering
+
+    def answer(
+        self, attempt: bytes, request: SignedRequest, plan: LogicalPlan, at: int, *, dry_run: bool
+    ) -> tuple[bytes, tuple[Refusal, ...]]:
+        """What an owner says: the digests that it knows, ascending, one after the other; or why it refuses.
+
+        Raises:
+            PlanUnsupported: the question is too long to be remembered.
+        """
+        if request.request.privacy is not None:
+            return b"", ()
+        definition = history.question(plan, self._roster).definition
+        known = [*self._kept.values(), *(one for name, one in self._pending.items() if name != attempt)]
+        there = {one.digest: one for one in known if one.tables & definition.names}
+        analyst = request.request.analyst.raw
+        why = history.room(list(there.values()), definition, analyst, at)
+        if why is not None:
+            return b"", (Refusal(self._me, RULE, ", ".join(sorted(definition.names)), why),)
+        if not dry_run:
+            self._pending[attempt] = Kept(definition.digest, definition.names, analyst, at)
+            self._note(definition)
+        newest = sorted(there.values(), key=lambda one: one.at, reverse=True)[: limits.HISTORY_LISTED_MAX]
+        return b"".join(sorted(one.digest for one in newest)), ()
+
+    async def over(self, attempt: bytes) -> None:
+        """An attempt has ended, one way or another: what it left is in the store, and listed before it is let go."""
+        if attempt in self._pending:
+            await self.load()
+            self._pending.pop(attempt, None)
+
+    # ------------------------------------------------------------------------------------------ comparing
+
+    async def beside(self, plan: LogicalPlan, lists: Mapping[PartyId, bytes]) -> Beside:
+        """The pairs of a question, from all owners' lists.
+
+        Raises:
+            Busy: a definition that another party lists cannot be had.
+            PlanUnsupported: too many pairs.
+            ValueError: a list that is none.
+        """
+        digests = history.joined(list(lists.values()))
+        past = await self._learn(digests, lists)
+        asked = history.question(plan, self._roster)
+        work = partial(beside.plan, asked, past, self._roster, plan.cells)
+        return await self._apart(work) if past else work()
+
+    async def _learn(self, digests: Sequence[bytes], lists: Mapping[PartyId, bytes]) -> list[Definition]:
+        """These definitions, in order: from the book, the store, and then from whoever listed them."""
+        found = {digest: self._book[digest] for digest in digests if digest in self._book}
+        missing = [digest for digest in digests if digest not in found]
+        if missing:
+            bodies = await self._journal.read(partial(stored.bodies, digests=missing))
+            found |= {digest: Definition.from_bytes(body) for digest, body in bodies.items()}
+        for party in sorted(lists):
+            theirs = set(history.listed(lists[party]))
+            for _ in range(_FETCHES_MAX):
+                wanted = [digest for digest in digests if digest not in found and digest in theirs]
+                came = await self._fetch(party, wanted) if wanted and party != self._me else {}
+                found |= came
+                if not came:
+                    break
+        if len(found) < len(digests):
+            raise Busy("the parties know different earlier questions just now; ask again in a moment")
+        for definition in found.values():
+            self._note(definition)
+        return [found[digest] for digest in digests]
+
+    async def _fetch(self, party: PartyId, wanted: Sequence[bytes]) -> dict[bytes, Definition]:
+        """Ask one party for definitions; those that came."""
+        reply = (await self._ask(DEFINITIONS, {"digests": b"".join(wanted)}, [party]))[party]
+        if isinstance(reply, MpcdError):
+            return {}
+        bodies = reply.get("bodies")
+        came: dict[bytes, Definition] = {}
+        if not isinstance(bodies, list):
+            raise PeerMalformed(party, f"party {party} sent definitions in a form that is none")
+        for body in bodies:
+            try:
+                definition = Definition.from_bytes(body)
+            except (ValueError, TypeError) as error:
+                raise PeerMalformed(party, f"party {party} sent a definition that is none") from error
+            if definition.digest in wanted:
+                came[definition.digest] = definition
+        return came
+
+    async def asked(self, _party: PartyId, payload: Map) -> Map:
+        """A peer asks for definitions that we listed: as many of them as fit a reply."""
+        packed = payload.get("digests")
+        if not isinstance(packed, bytes):
+            return {"bodies": []}
+        wanted = [packed[at : at + history.DIGEST_BYTES] for at in range(0, len(packed), history.DIGEST_BYTES)]
+        wanted = wanted[: limits.HISTORY_LISTED_MAX]
+        own = {one.digest for one in (*self._kept.values(), *self._pending.values())}
+        here = {digest: self._book[digest].body for digest in wanted if digest in self._book and digest in own}
+        lacking = [digest for digest in wanted if digest not in here and digest in own]
+        if lacking:
+            here |= await self._journal.read(partial(stored.bodies, digests=lacking))
+        bodies: list[object] = []
+        size = 0
+        for body in here.values():
+            size += len(body) + 8
+            if bodies and size > _REPLY_BYTES:
+                break
+            bodies.append(body)
+        return {"bodies": bodies}
+
+    def _note(self, definition: Definition) -> None:
+        """Remember a decoded definition; the least recently noted goes."""
+        self._book[definition.digest] = definition
+        self._book.move_to_end(definition.digest)
+        while len(self._book) > _BOOK_MAX:
+            self._book.popitem(last=False)
+
+    # ------------------------------------------------------------------------------------------ hooks of the journal
+
+    def remembered(
+        self, request: SignedRequest, session: SessionId, plan: PhysicalPlan, connection: sqlite3.Connection
+    ) -> None:
+        """Keep the definition in the transaction that agrees, where we give data."""
+        if self._me not in plan.owners or plan.privacy is not None:
+            return
+        definition = history.question(plan.logical, self._roster).definition
+        at = plan.terms["at"]
+        assert isinstance(at, int)
+        stored.remember(connection, session, definition, request.request.analyst.raw, at)
+
+    def settled(
+        self, _request: SignedRequest, session: SessionId, _plan: PhysicalPlan, connection: sqlite3.Connection
+    ) -> None:
+        """Make room in the transaction that records."""
+        stored.settle(connection, session)

@@ -1,0 +1,83 @@
+"""Which sets of persons sessions were about (shell; functions over a connection, in a caller's transaction).
+
+A definition (`mpcd.governance.history`) stays as long as a session with it does.  A session that aborts loses its row
+in the very transaction that says so, by a trigger: whoever wrote that transaction, a restart included, cannot forget
+it.  Once a session is recorded, older recorded ones with the same definition need no rows of their own.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Final
+
+from mpcd.governance import history
+from mpcd.governance.history import Definition, Kept
+from mpcd.ids import SessionId
+
+TABLES: Final[tuple[str, ...]] = (
+    "CREATE TABLE definition (digest BLOB PRIMARY KEY, body BLOB NOT NULL) STRICT",
+    """CREATE TABLE definition_table (
+        digest BLOB NOT NULL REFERENCES definition (digest) ON DELETE CASCADE,
+        name TEXT NOT NULL,
+        PRIMARY KEY (digest, name)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE definition_session (
+        session BLOB PRIMARY KEY REFERENCES session (session),
+        digest BLOB NOT NULL REFERENCES definition (digest) ON DELETE CASCADE,
+        analyst BLOB NOT NULL,
+        at_milliseconds INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX definition_session_by_digest ON definition_session (digest, at_milliseconds)",
+    """CREATE TRIGGER definition_of_aborted AFTER UPDATE OF state ON session WHEN NEW.state = 'aborted' BEGIN
+        DELETE FROM definition_session WHERE session = NEW.session;
+    END""",
+)
+
+
+def remember(
+    connection: sqlite3.Connection, session: SessionId, definition: Definition, analyst: bytes, at: int
+) -> None:
+    """Keep a definition with the session that is being agreed on; `at` in milliseconds since 1970."""
+    found = connection.execute(
+        "INSERT INTO definition VALUES (?, ?) ON CONFLICT DO NOTHING", (definition.digest, definition.body)
+    )
+    if found.rowcount:
+        rows = [(definition.digest, name) for name in sorted(definition.names)]
+        connection.executemany("INSERT INTO definition_table VALUES (?, ?)", rows)
+    row = (session, definition.digest, analyst, at)
+    connection.execute("INSERT INTO definition_session VALUES (?, ?, ?, ?)", row)
+
+
+def settle(connection: sqlite3.Connection, session: SessionId) -> None:
+    """A session is recorded: older rows of its definition go, and definitions for which there is no more room."""
+    connection.execute(
+        "DELETE FROM definition_session WHERE session <> :session "
+        "AND digest = (SELECT digest FROM definition_session WHERE session = :session) "
+        "AND at_milliseconds <= (SELECT at_milliseconds FROM definition_session WHERE session = :session) "
+        "AND (SELECT state FROM session s WHERE s.session = definition_session.session) <> 'agreed'",
+        {"session": session},
+    )
+    connection.execute("DELETE FROM definition WHERE digest NOT IN (SELECT digest FROM definition_session)")
+    forgotten = [(digest,) for digest in history.too_many(kept(connection))]
+    connection.executemany("DELETE FROM definition WHERE digest = ?", forgotten)
+
+
+def kept(connection: sqlite3.Connection) -> list[Kept]:
+    """All definitions of sessions that were not aborted."""
+    tables: dict[bytes, set[str]] = {}
+    for digest, name in connection.execute("SELECT digest, name FROM definition_table"):
+        tables.setdefault(digest, set()).add(name)
+    # SQLite gives the other columns of the row that has the maximum.
+    rows = connection.execute("SELECT digest, analyst, max(at_milliseconds) FROM definition_session GROUP BY digest")
+    return [Kept(digest, frozenset(tables[digest]), analyst, at) for digest, analyst, at in rows.fetchall()]
+
+
+def bodies(connection: sqlite3.Connection, digests: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Canonical bytes of those of these definitions that are here."""
+    found = {}
+    for digest in digests:
+        row = connection.execute("SELECT body FROM definition WHERE digest = ?", (digest,)).fetchone()
+        if row is not None:
+            found[digest] = row[0]
+    return found
