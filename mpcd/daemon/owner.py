@@ -73,7 +73,7 @@ class LivePolicy:
         """What this owner knows of a request that it planned itself."""
         request = signed.request
         cuts = (
-            Fineness(one.path, one.verb, one.type, one.scale, one.cuts, one.unique)
+            Fineness(one.path, one.verb, one.type, one.scale, one.cuts, one.identifies)
             for one in column_cuts(plan, self._roster)
         )
         return Asked(

@@ -14,7 +14,6 @@ cohort of one would be looked for.
 from __future__ import annotations
 
 import datetime as dt
-import itertools
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -44,13 +43,8 @@ class Fineness:
     """What a stored form is multiplied by; 1 except for decimals."""
     cuts: tuple[int, ...] | None
     """Ascending."""
-    unique: bool = False
-    """Whether the roster says that no value occurs twice at one owner: the column tells rows apart."""
-
-    @property
-    def singles_out(self) -> bool:
-        """Whether some value is told apart from both its neighbours: an equality."""
-        return self.cuts is None or any(b - a == 1 for a, b in itertools.pairwise(self.cuts))
+    identifies: bool = False
+    """Whether one value is told apart from all others, of a column in which no value occurs twice at one owner."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,7 @@ def _fineness(table: PublishedTable, asked: Asked) -> Iterator[Refusal]:
         column = fine.path.partition(".")[2]
         if column not in table.uses:
             continue
-        if fine.unique and fine.verb != "join" and fine.singles_out:
+        if fine.identifies:
             yield _single(asked, fine)
         granularity = table.granularity.get(column)
         finer = None if granularity is None else too_fine(granularity, fine)

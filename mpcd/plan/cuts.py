@@ -15,6 +15,7 @@ everywhere.  NULL is a category of its own and no cut.
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
@@ -41,7 +42,7 @@ from mpcd.plan.nodes import (
     walk,
 )
 from mpcd.plan.relation import Relation, build
-from mpcd.roster.model import EPOCH, Roster
+from mpcd.roster.model import EPOCH, Column, Roster
 
 if TYPE_CHECKING:
     from mpcd.plan.ir import LogicalPlan
@@ -65,10 +66,13 @@ class ColumnCuts:
     """The column's type in the roster."""
     scale: int
     """What a stored form is multiplied by; 1 except for decimals."""
-    unique: bool
-    """Whether the roster says that no value occurs twice at one owner: the column tells rows apart."""
     cuts: tuple[int, ...] | None
     """Ascending, within the declared bounds; None: everywhere."""
+    identifies: bool
+    """Whether a filter or a key tells one value apart from all others, and the roster says that no value occurs twice.
+
+    The column then tells rows apart, so this is an equality on an identifier, however it is written.
+    """
 
 
 def column_cuts(plan: LogicalPlan, roster: Roster) -> tuple[ColumnCuts, ...]:
@@ -105,8 +109,17 @@ def column_cuts(plan: LogicalPlan, roster: Roster) -> tuple[ColumnCuts, ...]:
         if before is not None:  # a table that is joined to itself
             inside = _union(inside, None if before.cuts is None else frozenset(before.cuts))
         cuts = None if inside is None or len(inside) > limits.COLUMN_CUTS_MAX else tuple(sorted(inside))
-        merged[path, verb] = ColumnCuts(path, verb, column.type, column.scale, column.unique, cuts)
+        identifies = column.unique and verb != "join" and _singles_out(cuts, column)
+        merged[path, verb] = ColumnCuts(path, verb, column.type, column.scale, cuts, identifies)
     return tuple(merged[key] for key in sorted(merged))
+
+
+def _singles_out(cuts: tuple[int, ...] | None, column: Column) -> bool:
+    """Whether some value is alone between two cuts, the ends of the declared bounds among them."""
+    if cuts is None:
+        return True
+    edges = (column.low, *cuts, column.high + 1)
+    return bool(cuts) and any(after - before == 1 for before, after in itertools.pairwise(edges))
 
 
 def _union(left: frozenset[int] | None, right: frozenset[int] | None) -> frozenset[int] | None:

@@ -84,13 +84,6 @@ def test_the_first_place_that_is_too_fine_is_named() -> None:
     assert too_fine(Steps(Fraction(5)), Fineness("t.age", "filter", "integer", 1, ())) is None
 
 
-@pytest.mark.parametrize(
-    ("cuts", "singles"), [((), False), ((5,), False), ((5, 7), False), ((5, 6), True), ((1, 5, 6), True), (None, True)]
-)
-def test_an_equality_is_two_cuts_next_to_each_other(cuts: tuple[int, ...] | None, singles: bool) -> None:
-    assert Fineness("t.n", "filter", "integer", 1, cuts).singles_out == singles
-
-
 def test_types_that_have_steps() -> None:
     assert {kind for kind in ("integer", "decimal", "date", "dictionary") if Steps(Fraction(1)).fits(kind)} == {
         "integer",

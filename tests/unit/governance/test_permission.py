@@ -11,7 +11,7 @@ import pytest
 from mpcd.errors import Refusal
 from mpcd.governance.asked import Asked
 from mpcd.governance.disclosure import ENFORCED
-from mpcd.governance.granularity import Fineness
+from mpcd.governance.granularity import CutVerb, Fineness
 from mpcd.governance.people import AcceptedAnalyst, AnalystFacts
 from mpcd.governance.permission import exists, permitted
 from mpcd.governance.policy import Policy
@@ -176,7 +176,7 @@ def test_conditions_and_steps_of_a_hidden_table_are_not_told() -> None:
 
 def test_a_hidden_column_looks_like_one_that_is_not_there() -> None:
     for column in ("unlisted", "absent"):
-        fine = (Fineness(f"gbsg2.{column}", "filter", "integer", 1, None, unique=True),)
+        fine = (Fineness(f"gbsg2.{column}", "filter", "integer", 1, None, identifies=True),)
         (refusal,) = refusals(uses={f"gbsg2.{column}": frozenset({"rank"})}, fineness=fine)
         assert refusal.rule == "column"
         assert refusal.message.replace(column, "C") == (
@@ -265,21 +265,11 @@ def test_the_refusal_says_which_bands_to_ask_for() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("verb", "cuts", "allowed"),
-    [
-        ("filter", (100,), True),
-        ("filter", (100, 200), True),
-        ("filter", (100, 101), False),
-        ("filter", None, False),
-        ("group", None, False),
-        ("join", None, True),
-    ],
-)
-def test_no_equality_on_what_tells_rows_apart(verb: Any, cuts: tuple[int, ...] | None, allowed: bool) -> None:
-    found = refusals(fineness=(Fineness("gbsg2.number", verb, "integer", 1, cuts, unique=True),))
-    assert rules(found) == ([] if allowed else [("identifier", f"gbsg2.number: {verb}")])
-    assert refusals(fineness=(Fineness("gbsg2.number", verb, "integer", 1, cuts),)) == ()
+@pytest.mark.parametrize("verb", ["filter", "group"])
+def test_no_equality_on_what_tells_rows_apart(verb: CutVerb) -> None:
+    one = Fineness("gbsg2.number", verb, "integer", 1, (100, 101), identifies=True)
+    assert rules(refusals(fineness=(one,))) == [("identifier", f"gbsg2.number: {verb}")]
+    assert refusals(fineness=(dataclasses.replace(one, identifies=False),)) == ()
 
 
 # ------------------------------------------------------------------------------------------------ numbers

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import random
 import time
+from pathlib import Path
 
 import pytest
 
@@ -211,3 +212,12 @@ def test_a_session_is_semi_honest_only_if_every_owner_allows_it() -> None:
     for nonsense in ("none", None, 1):
         with pytest.raises(ValueError, match="does not exist"):
             strongest([(PartyId(0), weak), (PartyId(1), nonsense)])
+
+
+def test_the_example_in_the_documentation_is_a_policy() -> None:
+    text = (Path(__file__).resolve().parents[3] / "docs/OPERATING.md").read_text(encoding="utf-8")
+    example = text[text.index("## Policy") :].split("```toml\n")[1].split("```")[0]
+    for key in (ANNA, BERT):
+        example = example.replace("mpcd-sign1...", str(key), 1)
+    policy = Policy.parse(example.replace("<SHA-256 of the document>", "0" * 64))
+    assert policy.tables["gbsg2"].approvals == Requirement(approvers_min=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import dataclasses
 import datetime as dt
 import itertools
 import pathlib
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from mpcd import limits
-from mpcd.plan import LogicalPlan
+from mpcd.plan import LogicalPlan, plan_sql
 from mpcd.plan.cuts import ColumnCuts, column_cuts
 from mpcd.roster import Column, Roster
 
@@ -167,8 +168,48 @@ def test_a_table_that_is_joined_to_itself_is_cut_where_either_is(plan: Plan, ros
 
 def test_a_join_cuts_everywhere(plan: Plan, roster: Roster) -> None:
     planned = plan("SELECT COUNT(*) FROM visits JOIN wards USING (ward)")
-    joined = {each.path: (each.cuts, each.unique) for each in column_cuts(planned, roster)}
-    assert joined == {"visits.ward": (None, False), "wards.ward": (None, True)}
+    joined = {each.path: (each.cuts, each.identifies) for each in column_cuts(planned, roster)}
+    assert joined == {"visits.ward": (None, False), "wards.ward": (None, False)}
+
+
+@pytest.mark.parametrize(
+    ("condition", "identifies"),
+    [
+        ("number = 50", True),
+        ("number BETWEEN 50 AND 51", False),
+        ("number > 49 AND number <= 50", True),
+        ("number < 60", False),
+        ("number < 1", True),  # the lowest of all
+        ("number >= 99", True),  # the highest
+        ("number <> 50", True),
+        ("number IN (50, 51)", False),
+        ("number // 10 = 5", False),
+        ("number - 50 = 0", True),
+        ("abs(number - 50) < 1", True),
+        ("number < 100 OR code = 50", False),
+        ("code = 50", False),
+        ("number IS NULL", False),
+    ],
+)
+def test_what_tells_rows_apart_is_not_compared_for_equality(condition: str, identifies: bool, roster: Roster) -> None:
+    columns = (Column("number", "integer", 0, 99, unique=True, nullable=True), Column("code", "integer", 0, 99))
+    table = dataclasses.replace(roster.tables[0], name="numbered", columns=columns, person_id=None)
+    planned = plan_sql(
+        f"SELECT COUNT(*) FROM numbered WHERE {condition}",
+        with_table := dataclasses.replace(roster, tables=(table,)),
+        dt.date(2026, 11, 22),
+    )
+    assert any(each.identifies for each in column_cuts(planned, with_table)) == identifies
+
+
+def test_grouping_by_what_tells_rows_apart_is_found(roster: Roster) -> None:
+    columns = (Column("number", "integer", 0, 99, unique=True),)
+    numbered = dataclasses.replace(
+        roster, tables=(dataclasses.replace(roster.tables[0], name="n", columns=columns, person_id=None),)
+    )
+    for key, expected in (("number", True), ("number // 10", False), ("number // 99", True)):
+        planned = plan_sql(f"SELECT {key} AS k, COUNT(*) FROM n GROUP BY k", numbered, dt.date(2026, 11, 22))
+        assert [each.identifies for each in column_cuts(planned, numbered)] == [expected]
 
 
 def test_more_cuts_than_the_limit_are_everywhere(plan: Plan, roster: Roster, monkeypatch: pytest.MonkeyPatch) -> None:
