@@ -235,6 +235,8 @@ LEDGER_CONTENT_BYTES_MAX: Final = 256 * 2**10
 LEDGER_ENTRIES_PER_READ_MAX: Final = 10_000
 DEBITS_PER_SESSION_MAX: Final = 1_000
 STORE_BUSY_SECONDS_MAX: Final = 5.0
+LEDGER_REASON_CHARACTERS_MAX: Final = 400
+"""Of a reason in a ledger entry."""
 LEDGER_RETENTION_YEARS_MIN: Final = 6
 """How long readable content is kept unless an erasure says otherwise; `retention_years` may only be more."""
 SEGMENT_ENTRIES_MAX: Final = 100_000

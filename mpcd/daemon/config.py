@@ -23,6 +23,9 @@
     threads = 2
     memory_mib = 4096
 
+    [ledger]
+    retention_years = 6                     # readable content is kept at least so long; not less than 6
+
     [[peer]]
     party = 1
     address = "mpcd.hospital-b.example:7400"   # without one we are dialled
@@ -65,6 +68,7 @@ _PORT_MAX: Final = 65_535
 _THREADS_MAX: Final = 256
 _MEMORY_MIB_MAX: Final = 2**20
 _TABLES_MAX: Final = 256
+_RETENTION_YEARS_MAX: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,7 @@ class Config:
     engine: EngineConfig
     peers: Mapping[PartyId, PeerEntry]
     tables: Mapping[str, TableSource]
+    retention_years: int = limits.LEDGER_RETENTION_YEARS_MIN
 
     @property
     def ledger(self) -> Path:
@@ -182,6 +187,7 @@ def parse(text: str, path: Path, environment: Mapping[str, str]) -> Config:
         engine=_engine(top),
         peers=_peers(top, base, environment, party),
         tables=_tables(top, base),
+        retention_years=_retention(top),
     )
 
 
@@ -195,6 +201,7 @@ _TOP: Final = (
     "keys",
     "sockets",
     "engine",
+    "ledger",
     "peer",
     "tables",
 )
@@ -256,6 +263,13 @@ def _engine(top: Section) -> EngineConfig:
         section.whole("threads", 1, _THREADS_MAX) if section.has("threads") else default.threads,
         section.whole("memory_mib", 64, _MEMORY_MIB_MAX) * 2**20 if section.has("memory_mib") else default.memory_bytes,
     )
+
+
+def _retention(top: Section) -> int:
+    section = top.section("ledger", "[ledger] retention_years = 6")
+    section.only(("retention_years",), "[ledger]")
+    least = limits.LEDGER_RETENTION_YEARS_MIN
+    return section.whole("retention_years", least, _RETENTION_YEARS_MAX) if section.has("retention_years") else least
 
 
 def _peers(top: Section, base: Path, environment: Mapping[str, str], me: PartyId) -> dict[PartyId, PeerEntry]:

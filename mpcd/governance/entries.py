@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
+from mpcd import limits
 from mpcd.canonical import Value
 from mpcd.errors import Refusal
 from mpcd.governance.disclosure import DisclosureRules
@@ -83,7 +84,7 @@ class Debit:
 
 
 STEP_CHARACTERS_MAX: Final = 400
-REASON_CHARACTERS_MAX: Final = 400
+REASON_CHARACTERS_MAX: Final = limits.LEDGER_REASON_CHARACTERS_MAX
 
 
 def noted(
