@@ -12,13 +12,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mpcd.api.types import Map
-from mpcd.errors import ConfigurationInvalid, Refused
+from mpcd.errors import ConfigurationInvalid, MpcdError, Refused
 from mpcd.sandbox.prepare import TableFiles
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ pytestmark = pytest.mark.slow
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 COUNT = "SELECT COUNT(*) FROM gbsg2"
+SAME_SET = ("COUNT(*)", "AVG(age)", "SUM(age)", "STDDEV(age)", "AVG(age) + 1", "SUM(age) + 1")
+"""Different questions about the same rows, so that none stands too near to another."""
 BUDGET = 3
 
 COLUMNS = {
@@ -136,7 +139,7 @@ def test_a_budget_is_used_up_and_says_so_to_all(house: Sandbox) -> None:
     assert taken(house, 1, 1) == 0
     for number in range(BUDGET):
         with house.client(number) as client:
-            assert client.sql(COUNT).table.rows
+            assert client.sql(f"SELECT {SAME_SET[number]} FROM gbsg2").table.rows
     assert [taken(house, party, 30 if party != 1 else 1) for party in range(3)] == [BUDGET] * 3
     expected = [(1, "budget", "gbsg2: queries in 1 day")]
     assert reasons(house, COUNT) == expected
@@ -161,10 +164,34 @@ def test_a_wrong_file_leaves_the_old_policy_in_force(house: Sandbox) -> None:
     assert reasons(house, COUNT) == [(1, "budget", "gbsg2: queries in 1 day")]
 
 
+def test_sessions_at_once_do_not_pass_the_same_check(house: Sandbox) -> None:
+    file = policy_file(house, 1)
+    file.write_text(
+        file.read_text(encoding="utf-8").replace(f"queries = {BUDGET + 1}", f"queries = {BUDGET + 2}"), encoding="utf-8"
+    )
+    reload(house, 1)
+    before = [taken(house, party, None) for party in range(3)]
+
+    def ask(party: int) -> str:
+        with house.client(party) as client:
+            try:
+                client.sql(f"SELECT {SAME_SET[-1 - party]} FROM gbsg2")
+            except MpcdError as error:
+                return str(error)
+        return ""
+
+    with ThreadPoolExecutor(3) as pool:
+        failures = [said for said in pool.map(ask, range(3)) if said]
+    assert len(failures) == 2
+    assert all("budget" in said for said in failures), failures
+    # Whoever had agreed to one of the others has given back what it took: nothing of it was opened.
+    assert [taken(house, party, None) for party in range(3)] == [int(str(was)) + 1 for was in before]
+
+
 def test_a_budget_survives_a_restart(house: Sandbox) -> None:
     house.stop(1, signal.SIGKILL)
     house.restart(1)
-    assert taken(house, 1, 1) == BUDGET + 1
+    assert taken(house, 1, 1) == BUDGET + 2
     assert reasons(house, COUNT) == [(1, "budget", "gbsg2: queries in 1 day")]
 
 
@@ -181,7 +208,7 @@ def test_a_steward_sees_and_checks_the_policy_from_the_command_line(house: Sandb
     assert "sandbox analyst" in shown.stdout
     budgets = run(house, 1, "policy", "budgets")
     line = next(line for line in budgets.stdout.splitlines() if "1 day" in line and "queries" in line)
-    assert line.split()[-3:] == [str(BUDGET + 1), str(BUDGET + 1), "0"]
+    assert line.split()[-3:] == [str(BUDGET + 2), str(BUDGET + 2), "0"]
     draft = house.directory / "draft.toml"
     draft.write_text(policy_file(house, 2).read_text(encoding="utf-8").replace("age = 5", 'age = "month"'))
     checked = run(house, 2, "policy", "check", str(draft))
