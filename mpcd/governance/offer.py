@@ -49,6 +49,8 @@ DUTY_STARTS: Final[tuple[DutyStart, ...]] = get_args(DutyStart)
 Split = Literal["equal", "fixed", "declared_rows"]
 SPLITS: Final[tuple[Split, ...]] = get_args(Split)
 TAX_FIELDS: Final = ("note", "rate_percent", "treatment")
+TRACKED: Final = frozenset({"PUB", "MOR", "RTN"})
+"""Conditions on data that are duties: nobody decides them, so a licence must track them."""
 NON_COMMERCIAL: Final = frozenset({"NCU", "NPU", "NPUNCU"})
 """Conditions on data over which nobody may license commercial use."""
 
@@ -246,14 +248,19 @@ class Offer:
 
     def condition_problem(self, conditions: Mapping[str, frozenset[str]]) -> str | None:
         """Why data under these DUO modifiers, by table, cannot be offered so; nothing if it can."""
+        owed = {duty.code for duty in self.duties}
         for table in self.tables:
-            barred = sorted(conditions.get(table, frozenset()) & NON_COMMERCIAL)
+            under = conditions.get(table, frozenset())
+            barred = sorted(under & NON_COMMERCIAL)
             if self.commercial and barred:
                 paid = "for money " if self.price.paid else ""
                 return (
                     f"table `{table}` is under {', '.join(barred)}: commercial use of it cannot be offered {paid}to "
                     "anybody; write commercial = false, or change the table's conditions if they are wrong"
                 )
+            missing = sorted((under & TRACKED) - owed)
+            if missing:
+                return f"table `{table}` is under {missing[0]}: write a [[duty]] that says when it is due"
         return None
 
     def to_bytes(self) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 from mpcd import canonical, limits
 from mpcd.errors import LicenceInvalid
 from mpcd.governance.licence import Acceptance, Agreement, Deed, Revocation
-from mpcd.governance.offer import Controller, Duty, Grant, Offer, Quota, SignedOffer
+from mpcd.governance.offer import Controller, Duty, DutyCode, Grant, Offer, Quota, SignedOffer
 from mpcd.governance.price import PricePlan, Rate
 from mpcd.ids import PartyId
 from mpcd.testing import licensing
@@ -170,14 +170,22 @@ def test_a_pool_divides_its_price() -> None:
 
 @pytest.mark.parametrize("condition", ["NCU", "NPU", "NPUNCU"])
 def test_commercial_use_of_data_that_bars_it_is_not_offered(condition: str) -> None:
-    under = {"gbsg2": frozenset({condition, "PUB"}), "aids": frozenset[str]()}
+    under = {"gbsg2": frozenset({condition, "GS"}), "aids": frozenset[str]()}
     paid = offer(commercial=True)
     free = offer(commercial=True, price=PricePlan("EUR", Rate()))
     assert "for money" in (paid.condition_problem(under) or "")
     assert condition in (free.condition_problem(under) or "")
     assert offer(commercial=False).condition_problem(under) is None
-    assert paid.condition_problem({"gbsg2": frozenset({"PUB"})}) is None
+    assert paid.condition_problem({"gbsg2": frozenset({"GS"})}) is None
     assert paid.condition_problem({"aids": frozenset({condition})}) is None
+
+
+@pytest.mark.parametrize("condition", ["PUB", "MOR", "RTN"])
+def test_a_duty_on_the_data_is_a_duty_of_the_licence(condition: DutyCode) -> None:
+    under = {"gbsg2": frozenset({condition})}
+    assert f"under {condition}" in (offer().condition_problem(under) or "")
+    assert offer(duties=(Duty(condition, 1, "end"),)).condition_problem(under) is None
+    assert offer().condition_problem({"gbsg2": frozenset({"IRB"})}) is None
 
 
 # ------------------------------------------------------------------------------------------------ signatures
