@@ -65,7 +65,7 @@ def test_a_refusal_has_the_same_form_asked_either_way(dry_run: bool) -> None:  #
     attempt.proposer, attempt.dry_run = PARTIES[0], dry_run
     reason = Refusal(PartyId(PARTIES[-1]), "disclosure", "safe_round_base", "does not allow an unrounded answer")
     with pytest.raises(Concluded) as caught:
-        conductor(attempt)._conclude(answers(attempt, (reason,)), PLAN)
+        conductor(attempt)._conclude(answers(attempt, (reason,)), PLAN, None)
     assert isinstance(caught.value.error, Refused)
     assert caught.value.error.reasons == (reason,)
 
@@ -74,7 +74,7 @@ def test_what_nobody_refuses_and_no_program_can_do_is_unsupported() -> None:
     attempt = Attempt(b"a" * 16)
     attempt.proposer, attempt.dry_run = PARTIES[0], True
     with pytest.raises(Concluded) as caught:
-        conductor(attempt)._conclude(answers(attempt, ()), PLAN)
+        conductor(attempt)._conclude(answers(attempt, ()), PLAN, None)
     assert isinstance(caught.value.error, PlanUnsupported)
 
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from mpcd.canonical import Value
+from mpcd.canonical import DIGEST_BYTES, Value
+from mpcd.governance.history import commitment
 from mpcd.ids import PartyId, RequestDigest, RosterHash
-from mpcd.limits import ANSWER_TERMS_BYTES_MAX
+from mpcd.limits import ANSWER_TERMS_BYTES_MAX, HISTORY_LISTED_MAX
 from mpcd.session import terms
 from mpcd.session.agreement import Answer
 
@@ -31,11 +32,12 @@ def answer(party: int, said: Mapping[str, Value]) -> Answer:
     )
 
 
+A, B, C, D = (letter * DIGEST_BYTES for letter in (b"a", b"b", b"c", b"d"))
 SAID: list[dict[str, Value]] = [
-    {"duties": ["PUB"], "history": [b"b", b"a"]},
-    {"line": b"price", "history": [b"c", b"a"]},
+    {"duties": ["PUB"], "history": A + B},
+    {"line": b"price", "history": A + C},
     {"duties": ["MOR:2027-06-30", "PUB"]},
-    {"line": b"of one who gives no data", "duties": ["RTN"], "history": [b"d"]},
+    {"line": b"of one who gives no data", "duties": ["RTN"], "history": D},
 ]
 
 
@@ -46,22 +48,31 @@ def test_what_owners_say_is_joined_whatever_the_order_of_the_answers() -> None:
         "at": 7,
         "privacy": b"ask",
         "lines": [[1, b"price"]],
-        "history": [b"a", b"b", b"c"],
+        "history": commitment((A, B, C), dict.fromkeys(map(PartyId, range(4)), bytes(32))),
         "duties": [[0, "PUB"], [2, "MOR:2027-06-30"], [2, "PUB"]],
     }
 
 
 def test_nothing_said_is_nothing_agreed() -> None:
     found = terms.agreed([answer(party, {}) for party in range(3)], OWNERS, at=7, privacy=None)
-    assert found == {"at": 7, "privacy": None, "lines": [], "history": [], "duties": []}
+    nothing = commitment((), dict.fromkeys(OWNERS, bytes(32)))
+    assert found == {"at": 7, "privacy": None, "lines": [], "history": nothing, "duties": []}
 
 
-@pytest.mark.parametrize("said", [{"line": "text"}, {"duties": "PUB"}, {"duties": [1]}, {"history": b"a"}])
+def test_only_owners_lists_of_earlier_questions_count() -> None:
+    answers = [answer(party, said) for party, said in enumerate(SAID)]
+    assert terms.histories(answers, OWNERS) == {0: A + B, 1: A + C, 2: b""}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"line": "text"}, {"duties": "PUB"}, {"duties": [1]}, {"history": b"a"}, {"history": B + A}, {"history": [A]}],
+)
 def test_terms_of_another_kind_end_the_session(said: dict[str, Value]) -> None:
     with pytest.raises((ValueError, TypeError)):
         terms.agreed([answer(0, said)], OWNERS, at=7, privacy=None)
 
 
 def test_terms_have_a_size() -> None:
-    assert terms.within_limits({"history": [bytes(32)] * 100})
+    assert terms.within_limits({"history": bytes(HISTORY_LISTED_MAX * DIGEST_BYTES), "duties": ["MOR"] * 100})
     assert not terms.within_limits({"line": bytes(ANSWER_TERMS_BYTES_MAX)})
