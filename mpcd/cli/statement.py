@@ -18,18 +18,22 @@ if TYPE_CHECKING:
 DIFFERENT = 1
 
 
-@click.group()
-def statement() -> None:
-    """What a month earned, recomputed from the receipts that all parties signed."""
-
-
-@statement.command()
-@click.argument("month")
+@click.group(invoke_without_command=True)
+@click.option("--month", metavar="YYYY-MM", help="Show this party's statement of that month (UTC).")
 @click.option("--csv", "as_csv", is_flag=True, help="Write CSV, a row for each query, fee and correction.")
 @json_option
 @click.pass_context
-def month(context: click.Context, month: str, *, as_csv: bool, as_json: bool) -> None:
-    """Show this party's statement of MONTH (UTC, written 2026-11): per licence and per owner, with splits."""
+def statement(context: click.Context, /, month: str | None, *, as_csv: bool, as_json: bool) -> None:
+    """What a month earned, recomputed from the receipts that all parties signed: per licence, owner and split.
+
+    `mpcctl statement --month 2026-11` shows it; `--json` is what `reconcile` compares.
+    """
+    if context.invoked_subcommand is not None:
+        if month is not None or as_csv or as_json:
+            raise click.UsageError("--month, --csv and --json stand after no other command; write them without one.")
+        return
+    if month is None:
+        raise click.UsageError("Name a month, e.g. --month 2026-11, or a command.")
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other.")
     with connect(context, admin=True) as client:
@@ -89,7 +93,7 @@ def _print(made: Statement) -> None:
 @click.argument("theirs", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.pass_context
 def reconcile(context: click.Context, mine: Path, theirs: Path) -> None:
-    """Compare two statements of one month, as files that `mpcctl statement month --json` wrote; needs no daemon."""
+    """Compare two statements of one month, as files that `mpcctl statement --month ... --json` wrote; needs no daemon."""
     from mpcd.governance import statement as statements  # noqa: PLC0415
 
     differences = statements.reconcile(_read(mine), _read(theirs))
@@ -158,7 +162,7 @@ def _read(path: Path) -> Statement:
     except OSError as error:
         raise ConfigurationInvalid(f"Cannot read the statement: {error.strerror}.", path=str(path)) from error
     except ValueError as error:
-        raise RequestInvalid(f"{path} is no statement; make it with `mpcctl statement month --json`") from error
+        raise RequestInvalid(f"{path} is no statement; make it with `mpcctl statement --month ... --json`") from error
 
 
 _HEXADECIMAL = ("session", "licence", "analyst")

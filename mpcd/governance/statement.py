@@ -276,7 +276,9 @@ class Statement:
                 problems=tuple(cast("list[str]", fields["problems"])),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise RequestInvalid("this is no statement of a month; make it with `mpcctl statement --json`") from error
+            raise RequestInvalid(
+                "this is no statement of a month; make it with `mpcctl statement --month ... --json`"
+            ) from error
 
     def csv_text(self) -> str:
         """One row for each charge, fee and correction; amounts as decimals."""
