@@ -25,7 +25,6 @@ from mpcd.governance.decision import Asked, Decision, Fineness, Part, decide_all
 from mpcd.governance.disclosure import DisclosureRules
 from mpcd.governance.policy import AcceptedAnalyst, Policy, Requirement, Security
 from mpcd.governance.privacy import Ask, AskInvalidError, charge
-from mpcd.governance.quote import Line
 from mpcd.identity import SigningKey, VerifyKey
 from mpcd.identity.request import SignedRequest
 from mpcd.ids import PartyId
@@ -182,7 +181,6 @@ class Owner:
         """The price goes to the other parties as its owner signs it."""
         if decision.line is None:
             return decision
-        assert isinstance(decision.line, Line)
         return decision.joined(Decision(terms={"line": decision.line.sign(self._key)}))
 
     async def ask_approvers(

@@ -17,6 +17,7 @@ from mpcd.governance.entries import Debit
 from mpcd.governance.granularity import Fineness
 from mpcd.governance.people import AcceptedAnalyst, AnalystFacts
 from mpcd.governance.policy import Security
+from mpcd.governance.quote import Line
 from mpcd.identity import VerifyKey
 from mpcd.identity.request import RequestKind
 from mpcd.ids import PartyId, RequestDigest
@@ -109,8 +110,8 @@ class Decision:
     refusals: tuple[Refusal, ...] = ()
     waits: tuple[Wait, ...] = ()
     debits: tuple[Debit, ...] = ()
-    line: object | None = None
-    """This owner's `quote.Line`, if there is a price."""
+    line: Line | None = None
+    """This owner's price, if there is one."""
     terms: Mapping[str, Value] = field(default_factory=lambda: _NOTHING)
 
     @property

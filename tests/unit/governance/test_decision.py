@@ -12,6 +12,7 @@ from mpcd.governance.decision import decide_all, with_balances
 from mpcd.governance.entries import Debit
 from mpcd.governance.policy import Policy
 from mpcd.governance.published import Requirement
+from mpcd.governance.quote import Line
 from mpcd.identity import SigningKey
 from mpcd.ids import PartyId, RequestDigest
 
@@ -40,6 +41,9 @@ name = "hidden"
 licence = "required"
 approvals = {{ min = 5 }}
 """)
+
+
+LINE = Line(PARTY, bytes(32), bytes(32), "EUR", 500, "standard", False, False, None, {}, 1_795_348_900_000)
 
 
 def asked(*tables: str, **more: Any) -> Asked:
@@ -72,7 +76,7 @@ class Parts:
 
     def licences(self, about: Asked) -> Decision:
         self.told["licences"] = about.tables
-        return Decision(debits=(Debit("licence:1", 1, None),), line="a line")
+        return Decision(debits=(Debit("licence:1", 1, None),), line=LINE)
 
     def approvals(self, about: Asked, requirement: Requirement) -> Decision:
         self.told["approvals"] = about.tables, requirement
@@ -92,7 +96,7 @@ def test_each_part_is_asked_about_its_own_tables() -> None:
     assert parts.told == {"licences": ("licensed",), "approvals": (("approved",), Requirement(2))}
     assert found.refusals == ()
     assert found.verdict == "await"
-    assert found.line == "a line"
+    assert found.line == LINE
     assert [debit.account for debit in found.debits if not debit.account.startswith("queries/")] == ["licence:1"]
     assert len(found.debits) == 7
 
