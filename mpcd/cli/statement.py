@@ -93,7 +93,7 @@ def _print(made: Statement) -> None:
 @click.argument("theirs", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.pass_context
 def reconcile(context: click.Context, mine: Path, theirs: Path) -> None:
-    """Compare two statements of one month, as files that `mpcctl statement --month ... --json` wrote; needs no daemon."""
+    """Compare two statements of one month, files of `mpcctl statement --month ... --json`; needs no daemon."""
     from mpcd.governance import statement as statements  # noqa: PLC0415
 
     differences = statements.reconcile(_read(mine), _read(theirs))
