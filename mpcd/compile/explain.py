@@ -159,9 +159,15 @@ def accuracy(plan: PhysicalPlan, roster: Roster) -> list[str]:
     return explain_noise.accuracy(plan.privacy, plan.logical, Speaker(plan.logical, roster).value)
 
 
-def notes(plan: ir.LogicalPlan) -> list[str]:
-    """What must be said beside the answer, whatever it is."""
-    return [JOINED_LOCALLY] if plan.joins else []
+def notes(plan: ir.LogicalPlan, round_base: int = 1) -> list[str]:
+    """What must be said beside the answer, whatever it is; `round_base`: to multiples of what values were rounded."""
+    found = [JOINED_LOCALLY] if plan.joins else []
+    if round_base > 1:
+        found.append(
+            f"counts and sums were rounded to multiples of {round_base}, and what is made of them (averages, "
+            "quotients, comparisons) is made of rounded numbers"
+        )
+    return found
 
 
 def rules(plan: PhysicalPlan, rules_of: Mapping[str, PartyId]) -> list[str]:
@@ -187,6 +193,19 @@ def rules(plan: PhysicalPlan, rules_of: Mapping[str, PartyId]) -> list[str]:
         + ("hidden like small counts" if numbers.zeros_are_disclosive else "shown")
         + whose("zeros_are_disclosive"),
     ]
+    if plan.logical.keys:
+        lines.append(
+            "margins: where the suppressed cells of a total (of all, or by some of the keys) would not pass together, "
+            "the smallest released cell beside them is hidden too, as complement"
+        )
+    if plan.logical.magnitudes:
+        lines.append(
+            f"dominance: no sum of which {numbers.safe_nk_n} persons make up more than {numbers.safe_nk_k}"
+            f"{whose('safe_nk_k')}, or of which the second-largest person would know the largest within "
+            f"{numbers.safe_pratio_p} of it{whose('safe_pratio_p')}, whatever one owner knows of its own part"
+        )
+    if numbers.safe_round_base > 1:
+        lines.append(f"rounding: to multiples of {numbers.safe_round_base}{whose('safe_round_base')}")
     lines.append(_security(plan, rules_of))
     missing = numbers.not_enforced()
     if missing:

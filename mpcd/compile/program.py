@@ -13,8 +13,9 @@ Theory of operation.  Who holds what:
     4. rules that ask more of the owners than counts suppress further cells, each by its own fail bits
     (`release.rule`);
     5. where there are keys, secondary suppression hides what the margins would give back (`release.margins`);
-    6. the keep bits become field elements, one product per value and cell hides what is not kept (rule 10);
-    7. after one `verify` of all this the party's own shares of every status and every product are the payload that it
+    6. where an owner's policy asks for it, values are rounded (`release.rounding`);
+    7. the keep bits become field elements, one product per value and cell hides what is not kept (rule 10);
+    8. after one `verify` of all this the party's own shares of every status and every product are the payload that it
     seals to the analyst.
 
 Cells are never dropped and the payload's size is a function of the plan alone.
@@ -47,6 +48,7 @@ from mpcd.release.differencing import Differencing
 from mpcd.release.dominance import Dominance, numbers_of
 from mpcd.release.gate import Decision, GateRules
 from mpcd.release.margins import Margins
+from mpcd.release.rounding import Rounding, multiple_of
 from mpcd.release.rule import Evidence, Integers, Rule, Share
 from mpcd.sharing import Planes, Replicated
 
@@ -80,14 +82,9 @@ class Program:
             raise PlanUnsupported(
                 "a question needs at least two owners: with one, the answer is that owner's own aggregate"
             )
-        rules = plan.rules
-        if rules.safe_round_base > 1:
-            raise PlanUnsupported(
-                "an owner's policy asks for rounded counts (`safe_round_base`), which this version does not evaluate "
-                "yet; nothing is released without it"
-            )
         self._rules = gate_rules(plan)
         self._values = {field.name: plan.values_of(field.name) for field in FIELDS}
+        self._roundings = self._find_roundings()
         self._evidence_rules = rules_of(plan)
         self._margins = Margins(
             self._rules,
@@ -113,6 +110,7 @@ class Program:
         rules = [rule.sizes for rule in self._evidence_rules]
         if self._margins.needed:
             rules.append(self._margins.sizes)
+        rules += [one.sizes for one in self._roundings.values()]
         vectors = (
             gate.elements_max(self._rules, self._owners, len(logical.cohorts), self._words),
             len(logical.values) * self._cells,
@@ -148,6 +146,19 @@ class Program:
         fields = {field.name: field for field in FIELDS}
         values = sum(2 * (fields[value.field].element_bytes * self._cells + 8) for value in logical.values)
         return len(logical.gates) * per_gate + values + 1024
+
+    def _find_roundings(self) -> dict[str, Rounding]:
+        """How the values of each field are rounded, if an owner's policy rounds what is released."""
+        base, logical = self._plan.rules.safe_round_base, self._plan.logical
+        if base == 1:
+            return {}
+        found = {}
+        for field in FIELDS:
+            values = [logical.values[place] for place in self._values[field.name]]
+            if values:
+                multiples = tuple(multiple_of(value, base, logical.rows_max, field) for value in values)
+                found[field.name] = Rounding(field, multiples, self._cells)
+        return found
 
     def _input_specs(self) -> list[BitsSpec | FieldSpec]:
         """What each owner gives, in order: all cohorts' counts, then the values of each field that has any."""
@@ -215,6 +226,8 @@ class Program:
         for field in FIELDS:
             if self._values[field.name]:
                 pooled = _pool([given[owner][place] for owner in owners])
+                if field.name in self._roundings:
+                    pooled = await self._roundings[field.name].round(ctx.narrow(f"round-{field.name}"), pooled)
                 products |= await self._gated(ctx.narrow(f"values-{field.name}"), field, pooled, keeps)
                 place += 1
         values = {index: await opening.output_shares(ctx, product) for index, product in products.items()}
@@ -246,6 +259,8 @@ class Program:
         for field in FIELDS:
             places = self._values[field.name]
             if places:
+                if field.name in self._roundings:
+                    total += self._roundings[field.name].cost()
                 gates = len({logical.values[place].gate for place in places})
                 total += convert.cost_bit_to_field(field, (gates - 1) * self._words * 64 + self._cells)
                 total += select.cost_select(field, len(places) * self._cells)

@@ -370,7 +370,11 @@ def _concerned(connection: sqlite3.Connection, binds: str, subject: bytes) -> li
 
 def _told(plan: PhysicalPlan, roster: Roster, rules_of: Mapping[str, PartyId]) -> tuple[str, ...]:
     """What the plan opens, by which rules: as much of it as a form holds."""
-    lines = [*explain.opened(plan, roster), *explain.rules(plan, rules_of), *explain.notes(plan.logical)]
+    lines = [
+        *explain.opened(plan, roster),
+        *explain.rules(plan, rules_of),
+        *explain.notes(plan.logical, plan.rules.safe_round_base),
+    ]
     told: list[str] = []
     room = _TOLD_CHARACTERS_MAX
     for line in lines:

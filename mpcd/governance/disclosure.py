@@ -18,7 +18,18 @@ from mpcd import limits
 from mpcd.canonical import Value
 from mpcd.ids import PartyId
 
-ENFORCED: Final = frozenset({"safe_threshold", "min_owners", "zeros_are_disclosive", "differencing"})
+ENFORCED: Final = frozenset(
+    {
+        "safe_threshold",
+        "min_owners",
+        "zeros_are_disclosive",
+        "safe_nk_n",
+        "safe_nk_k",
+        "safe_pratio_p",
+        "safe_round_base",
+        "differencing",
+    }
+)
 DEFAULT_PROFILE: Final = "cms-11"
 MIN_OWNERS_DEFAULT: Final = 3
 MIN_OWNERS_LOWEST: Final = 2

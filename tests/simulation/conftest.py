@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar, TypeVarTuple
+from typing import Protocol, TypeVar, TypeVarTuple
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ from mpcd.daemon.attempt import Nobody
 from mpcd.daemon.history import DEFINITIONS, History
 from mpcd.daemon.journal import StoreJournal
 from mpcd.daemon.sessions import Attempt, Outcome, Sessions, Settings
-from mpcd.errors import MpcdError, PeerGone, PeerMalformed, Refusal
+from mpcd.errors import EngineFailed, MpcdError, PeerGone, PeerMalformed, Refusal
 from mpcd.field import Buffer
 from mpcd.governance.decision import Decision, Wait
 from mpcd.governance.disclosure import DisclosureRules
@@ -271,6 +271,26 @@ class Ledger(StoreJournal):
         await self._hospital.after("recorded")
 
 
+class People(Protocol):
+    """What a test may give a hospital; see `test_approvals`."""
+
+    async def open(self, hospital: Hospital) -> None:
+        """The hospital has started."""
+        ...
+
+    async def decide(
+        self, request: SignedRequest, plan: LogicalPlan, versions: Mapping[str, str], attempt: Attempt
+    ) -> Decision:
+        """See `sessions.Owner`."""
+        ...
+
+    async def keep(
+        self, request: SignedRequest, plan: PhysicalPlan, rules_of: Mapping[str, PartyId], keeper: PartyId
+    ) -> None:
+        """See `sessions.Owner.ask_approvers`."""
+        ...
+
+
 class Hospital:
     """One party: fakes of planner, database and owner, and everything else real."""
 
@@ -286,6 +306,10 @@ class Hospital:
         self.waits: list[Wait] = []
         self.kept: list[tuple[RequestDigest, PartyId]] = []
         """Requests that it was told to keep for its approvers, and who proposed them."""
+        self.people: People | None = None
+        """Its approvers and what it keeps for them and for analysts; without them `reasons` and `waits` decide."""
+        self.edition = 0
+        """Grows with each publication."""
         self.sql: Callable[[str], str] = lambda sql: sql
         self.crash_at: tuple[str, int] | None = None
         self.seen: defaultdict[str, int] = defaultdict(int)
@@ -326,6 +350,8 @@ class Hospital:
         await self.past.load()
         for row in report.recorded:
             self.sessions.settle_later(row.session)
+        if self.people is not None:
+            await self.people.open(self)
 
     async def _ask(
         self, kind: str, payload: dict[str, object], parties: Sequence[PartyId]
@@ -390,7 +416,7 @@ class Hospital:
         return planned(self.sql(sql), self.world.roster, as_of)
 
     def data_versions(self, tables: tuple[str, ...]) -> dict[str, str]:
-        return dict.fromkeys(tables, f"{self.me:064x}")
+        return dict.fromkeys(tables, f"{self.me + 100 * self.edition:064x}")
 
     async def evidence(
         self, plan: PhysicalPlan, asks: Sequence[str], versions: Mapping[str, str], deadline_seconds: float
@@ -412,18 +438,24 @@ class Hospital:
         rows_per_person: int | None = None,
     ) -> Cells:
         await trio.sleep(self.world.rng.random() * 0.05)
+        if dict(versions) != self.data_versions(tuple(versions)):
+            raise EngineFailed("a new data version was published while this session was prepared; ask again")
         values = [[many(self.me) if value.kind == "count" else ages(self.me)] for value in plan.values]
         return Cells(np.full((len(plan.cohorts), 1), many(self.me), dtype=np.int64), values)
 
     async def decide(
         self, request: SignedRequest, plan: LogicalPlan, versions: Mapping[str, str], attempt: Attempt
     ) -> Decision:
+        if self.people is not None:
+            return await self.people.decide(request, plan, versions, attempt)
         return Decision(refusals=tuple(self.reasons), waits=tuple(self.waits))
 
     async def ask_approvers(
         self, request: SignedRequest, plan: PhysicalPlan, rules_of: Mapping[str, PartyId], keeper: PartyId
     ) -> None:
         """See `sessions.Owner`."""
+        if self.people is not None:
+            await self.people.keep(request, plan, rules_of, keeper)
         self.kept.append((request.digest(), keeper))
 
     def rules(self) -> DisclosureRules:

@@ -29,6 +29,26 @@ def test_joins_are_said_to_be_local_and_nothing_else_is() -> None:
     assert explain.notes(planned("SELECT COUNT(*) FROM gbsg2")) == []
 
 
+def test_rounding_and_what_is_made_of_it_are_said() -> None:
+    (note,) = explain.notes(planned("SELECT AVG(age) FROM gbsg2"), 5)
+    assert "multiples of 5" in note
+    assert "averages" in note
+
+
+def test_each_rule_that_is_evaluated_is_said_and_no_other() -> None:
+    def said(sql: str, **numbers: object) -> str:
+        logical = planned(sql)
+        versions: dict[PartyId, dict[str, str]] = {owner: {} for owner in logical.owners}
+        compute = (PartyId(0), PartyId(1), PartyId(2))
+        rules = DisclosureRules(**numbers)  # type: ignore[arg-type]
+        return "\n".join(explain.rules(PhysicalPlan(logical, rules, logical.owners, compute, versions), {}))
+
+    assert not any(word in said("SELECT COUNT(*) FROM gbsg2") for word in ("margins", "dominance", "rounding"))
+    assert "margins" in said("SELECT horTh, COUNT(*) FROM gbsg2 GROUP BY horTh")
+    assert "more than 0.8," in said("SELECT SUM(age) FROM gbsg2", safe_nk_k=0.8).replace("0.8 ", "0.8,")
+    assert "rounding: to multiples of 5" in said("SELECT SUM(age) FROM gbsg2", safe_round_base=5)
+
+
 def opened(sql: str) -> list[str]:
     logical = planned(sql)
     owners = logical.owners

@@ -247,9 +247,29 @@ def test_one_owner_is_refused() -> None:
         Program(physical(1))
 
 
-def test_rounding_is_refused_rather_than_ignored() -> None:
-    with pytest.raises(PlanUnsupported, match="rounded"):
+def test_rounded_values_are_multiples_and_moments_are_refused() -> None:
+    with pytest.raises(PlanUnsupported, match="variances"):
         Program(physical(safe_round_base=5))
+    plan = physical(safe_round_base=5)
+    short = replace(plan.logical, values=plan.logical.values[:2], shape=replace(
+        plan.logical.shape, values=plan.logical.shape.values[:2], outputs=plan.logical.shape.outputs[:2]
+    ))  # fmt: skip
+    plan = replace(plan, logical=short)
+    world, program = World(3, verifier=Malicious), Program(plan)
+    cells = [some_cells(owner) for owner in range(3)]
+    inputs = {owner: (lambda ctx, cell=cell: program.run_input(ctx, cell)) for owner, cell in enumerate(cells)}
+    results = world.session(program.run_compute, inputs)
+    payloads: list[Any] = [canonical.decode(results[role]) for role in COMPUTE_ROLES]  # type: ignore[arg-type]
+    statuses = plain_statuses(plan, cells)
+    for place, value in enumerate(short.values):
+        parts = [FP.decode(payload["values"][place][0], CELLS) for payload in payloads]
+        found = FP.to_signed(FP.add(FP.add(parts[0], parts[1]), parts[2]))
+        for cell, number in enumerate(found):
+            pooled = sum(int(owner.values[place][cell]) for owner in cells)
+            wanted = (pooled + 2) // 5 * 5 if statuses[value.gate][cell] == 0 else 0
+            assert number == wanted
+    predicted, counted = program.cost(), world.counted()
+    assert (counted.rounds, counted.compute, counted.input) == (predicted.rounds, predicted.compute, predicted.input)
 
 
 def test_plan_hash_covers_rules_versions_and_parties() -> None:
