@@ -235,6 +235,13 @@ LEDGER_CONTENT_BYTES_MAX: Final = 256 * 2**10
 LEDGER_ENTRIES_PER_READ_MAX: Final = 10_000
 DEBITS_PER_SESSION_MAX: Final = 1_000
 STORE_BUSY_SECONDS_MAX: Final = 5.0
+REQUESTS_PER_KEY_BURST_MAX: Final = 2_000
+"""Requests of one accepted analyst that are put on the record in a short time ..."""
+REQUESTS_PER_KEY_PER_HOUR_MAX: Final = 7_200
+"""... and steadily."""
+STRANGERS_BURST_MAX: Final = 60
+"""Requests of all other keys together, likewise."""
+STRANGERS_PER_HOUR_MAX: Final = 60
 LEDGER_REASON_CHARACTERS_MAX: Final = 400
 """Of a reason in a ledger entry."""
 LEDGER_RETENTION_YEARS_MIN: Final = 6

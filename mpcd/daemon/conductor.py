@@ -111,6 +111,8 @@ class Settings:
     utc_seconds: Callable[[], float]
     session_seconds_max: float = limits.SESSION_SECONDS_MAX
     sessions_max: int = limits.SESSIONS_RUNNING_MAX
+    admit: Callable[[VerifyKey, float], None] = lambda _key, _now: None
+    """Raises `Busy` where a key has too much put on the record; see `daemon.rates`."""
 
 
 class Past(Protocol):
@@ -381,6 +383,8 @@ class Conductor:
             _check_time(self._attempt.at, now, self._proposer)
             if (request.request.kind != "sql") != self._attempt.dry_run:
                 raise RequestInvalid("the analyst signed another kind of request than the one that is proposed")
+            if not self._attempt.dry_run:
+                settings.admit(request.request.analyst, trio.current_time())  # before anything is put on the record
             self._authentic = True
             plan = await self._shell.planner.plan(request.request.text, request.request.as_of)
             tables = tuple(source.table for source in plan.sources)

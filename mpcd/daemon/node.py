@@ -42,6 +42,7 @@ from mpcd.daemon.notify import Notifier
 from mpcd.daemon.owner import LivePolicy, Owner
 from mpcd.daemon.policynews import SECURITY
 from mpcd.daemon.questions import Questions
+from mpcd.daemon.rates import Rates
 from mpcd.daemon.sessions import Sessions, Settings
 from mpcd.daemon.waiting import CHANGED, SEALED, WITHDRAWN, Waiting
 from mpcd.errors import Bug, ConfigurationInvalid, DataInvalid, EngineFailed, LedgerInvalid, MpcdError, PeerGone
@@ -254,6 +255,7 @@ class Node:
             signing_key=key,
             entropy=os.urandom,
             utc_seconds=time.time,
+            admit=Rates(lambda analyst: self.policy.accepted(analyst, int(time.time() * 1000)) is not None).admit,
         )
         planner = RosterPlanner(self.planner, self.roster)
         return Sessions(

@@ -251,6 +251,7 @@ def remember(
         except LedgerInvalid as error:
             why = str(error)
     if why is None:
+        _settle_good(connection, append, shown)
         _keep(connection, shown, now_milliseconds)
         return Verdict("seen")
     for loss in admitted:
@@ -321,17 +322,16 @@ def _keep_trouble(
     why: str,
     now_milliseconds: int,
 ) -> bool:
-    """Keep the evidence, and put the first of it on the record; True if there was no open trouble with the peer."""
+    """Keep the evidence and put it on the record, once until it is settled; True if there was no open trouble."""
     (kept, is_open) = connection.execute(
         "SELECT count(*), count(*) FILTER (WHERE settled IS NULL) FROM trouble WHERE party = ?", (shown.party,)
     ).fetchone()
-    if kept < _TROUBLE_PER_PARTY:
-        connection.execute(
-            "INSERT OR IGNORE INTO trouble VALUES (?, ?, ?, ?, ?, NULL)",
-            (shown.party, shown.to_bytes(), known.to_bytes(), why, now_milliseconds),
-        )
-    if is_open:
+    if is_open or kept >= _TROUBLE_PER_PARTY:  # so that a peer cannot fill our ledger
         return False
+    connection.execute(
+        "INSERT OR REPLACE INTO trouble VALUES (?, ?, ?, ?, ?, NULL)",
+        (shown.party, shown.to_bytes(), known.to_bytes(), why, now_milliseconds),
+    )
     append(
         entries.noted(
             "heads",
@@ -343,6 +343,23 @@ def _keep_trouble(
         )
     )
     return True
+
+
+def _settle_good(connection: sqlite3.Connection, append: Append, shown: SignedHead) -> None:
+    """A peer that was in trouble shows a ledger again that extends what was remembered all along."""
+    is_open = connection.execute("SELECT 1 FROM trouble WHERE party = ? AND settled IS NULL", (shown.party,)).fetchone()
+    if is_open is None:
+        return
+    made = append(
+        entries.noted(
+            "heads",
+            by=f"party {shown.party}",
+            about=f"the ledger of party {shown.party}",
+            digest=shown.head.hash,
+            reason="it extends again what was remembered before",
+        )
+    )
+    _settle(connection, made.count - 1, shown.party)
 
 
 def accept(connection: sqlite3.Connection, append: Append, party: PartyId, reason: str, now_milliseconds: int) -> None:

@@ -343,6 +343,44 @@ def test_an_old_admission_does_not_excuse_another_cut(world: World) -> None:
     assert all("signed by this party" in text for text in world.exchange(A).values())
 
 
+def test_the_right_file_back_settles_it(world: World, tmp_path: Path) -> None:
+    world.note(A, 6)
+    world.exchange(A)
+    world.stop(A)
+    shutil.copytree(world.directory(A), tmp_path / "kept")
+    world.start(A)
+    for _ in range(3):
+        world.edit(A, cut)
+        world.exchange(A)
+        world.stop(A)
+        shutil.rmtree(world.directory(A))
+        shutil.copytree(tmp_path / "kept", world.directory(A))
+        world.start(A)
+        assert world.exchange(A) == {B: "seen", C: "seen"}
+    (peer,) = world.stores[B].read(lambda c: heads.peers(c, [A]))
+    assert peer.trouble == ()
+    assert world.stores[B].read(lambda c: c.execute("SELECT count(*) FROM trouble").fetchone()) == (3,)
+    kinds = [row.kind for row in world.stores[B].ledger_entries(0, 20)]
+    assert kinds == ["heads"] * 6
+
+
+def test_a_peer_cannot_fill_our_ledger(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heads, "_TROUBLE_PER_PARTY", 2)
+    world.note(A, 6)
+    world.exchange(A)
+    key, ledger_id = world.signing[A], world.stores[A].read(heads.ledger_id)
+    good = SignedHead.make(A, ledger_id, world.stores[A].head(), 1, key)
+
+    def show(head: SignedHead) -> object:
+        payload: dict[str, object] = {"head": head.to_bytes(), "first": 0, "headers": b"", "losses": []}
+        return trio.run(world.heads[B].receive, A, payload)["outcome"]
+
+    for number in range(20):
+        assert show(SignedHead.make(A, ledger_id, LedgerHead(6, bytes([number] * 32)), 1, key)) == "trouble"
+        assert show(good) == "seen"
+    assert world.stores[B].head().count <= 4
+
+
 def test_nothing_to_admit(world: World) -> None:
     with pytest.raises(NotFound):
         trio.run(world.heads[A].admit, "why not")
