@@ -27,8 +27,8 @@ class Backend(Protocol):
 
         Args:
             caller: at the socket.
-            analyst: text form of the analyst's public key, for whom this is asked; what this party's policy hides from
-                that analyst is left out.  None shows what every analyst of the consortium may know: the roster.
+            analyst: text form of a public key, to show an administrator what this party's policy lets that analyst
+                see; None shows an administrator the roster.  Others are shown who the parties are, and no table.
 
         Returns:
             `{"consortium", "roster_version", "parties": [{"id", "name", "roles"}], "tables": [{"name", "owners": [ids],

@@ -88,8 +88,8 @@ class Client:
         self._connection.close()
 
     def describe(self) -> Map:
-        """What can be asked; see `Backend.describe`."""
-        return self._run(flow.describe(self.profile))
+        """What can be asked, at all parties: `parties` as each said, `tables` as `api.catalogue` merges them."""
+        return self._run(flow.describe(self.profile, SHELL))
 
     def explain(self, sql: str, options: Options = PLAIN) -> Map:
         """What `sql` would do, without running it; see `Backend.explain`."""

@@ -47,7 +47,7 @@ class TrioClient:
 
     async def describe(self) -> Map:
         """See `Client.describe`."""
-        return await self._run(flow.describe(self.profile))
+        return await self._run(flow.describe(self.profile, SHELL))
 
     async def explain(self, sql: str, options: Options = PLAIN) -> Map:
         """See `Client.explain`."""

@@ -1,6 +1,6 @@
 """What an analyst does to become known: make a profile, ask for access, change or replace the key (layer 12).
 
-    profile.toml       the pinned roster (`api.profile`)
+    profile.toml       the pinned consortium (`api.profile`)
     signing.key        the analyst's key
     signing.key.next   while a rotation waits for the owners: the key to come
     access-request     the last request for access, signed
@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mpcd import limits
-from mpcd.api import pinning
 from mpcd.api.profile import FILE, KEY_FILE, Profile
 from mpcd.errors import ConfigurationInvalid, LocalFault, RequestInvalid
 from mpcd.governance.access import NONCE_BYTES, AccessRequest, Evidence, SignedAccessRequest
@@ -31,8 +30,8 @@ from mpcd.store.keyfiles import read_key, write_key
 
 if TYPE_CHECKING:
     from mpcd.api.client import Client
+    from mpcd.api.pinning import Card
     from mpcd.api.types import Map
-    from mpcd.roster.model import Roster
 
 REQUEST_FILE: Final = "access-request"
 DOCUMENTS: Final = "documents"
@@ -48,8 +47,8 @@ def now_ms() -> int:
 # ------------------------------------------------------------------------------------------------ profile
 
 
-def make_profile(directory: Path, roster: Roster, address: str, purpose: str) -> VerifyKey:
-    """Pin `roster` in a new profile with a new key; a key that is there already is kept.
+def make_profile(directory: Path, card: Card, address: str, purpose: str) -> VerifyKey:
+    """Pin `card` in a new profile with a new key; a key that is there already is kept.
 
     Raises:
         ConfigurationInvalid: there is a profile already, or the directory cannot be written.
@@ -60,7 +59,7 @@ def make_profile(directory: Path, roster: Roster, address: str, purpose: str) ->
     try:
         directory.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
         key = new_key(directory) if not (directory / KEY_FILE).exists() else read_key(directory / KEY_FILE, SigningKey)
-        path.write_text(pinning.profile_text(roster, address, purpose), encoding="utf-8")
+        path.write_text(card.profile_text(address, purpose), encoding="utf-8")
     except OSError as error:
         raise ConfigurationInvalid(f"Cannot write the profile: {error.strerror}.", path=str(path)) from error
     return key.public

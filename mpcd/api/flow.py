@@ -33,6 +33,7 @@ from mpcd.api.types import (
 from mpcd.errors import AwaitingApproval, DaemonUnavailable, Lagged, LimitExceeded, MpcdError, RequestInvalid
 from mpcd.identity import Request as SqlRequest
 from mpcd.identity import ResultKey
+from mpcd.identity.inquiry import Inquiry
 from mpcd.identity.request import RequestKind, SignedRequest
 from mpcd.ids import PartyId
 
@@ -184,11 +185,17 @@ def simple(method: Method | str, params: Map | None = None) -> Flow[Map]:
     return result
 
 
-def describe(profile: Profile | None) -> Flow[Map]:
-    """Ask what can be asked, by the profile's analyst if there is one."""
-    params: Map = {} if profile is None else {"analyst": str(profile.signing_key.public)}
-    result = yield Call(Method.DESCRIBE, params)
-    return result
+def describe(profile: Profile | None, shell: Shell) -> Flow[Map]:
+    """Ask what can be asked, at all parties by the profile's analyst; without one, who the parties are."""
+    if profile is None:
+        result = yield Call(Method.DESCRIBE, {})
+        return result
+    from mpcd.api.catalogue import merged  # noqa: PLC0415  # needed by this flow alone
+
+    key = profile.signing_key
+    inquiry = Inquiry("describe", "", key.public, profile.consortium, int(shell.utc_seconds() * 1000))
+    answer = yield Call("mpc.v1.DiscoveryDescribe", {"inquiry": inquiry.signed(key)})
+    return {**answer, "tables": merged(answer)}
 
 
 def explain(profile: Profile, node: NodeInfo, sql: str, shell: Shell, options: Options = PLAIN) -> Flow[Map]:

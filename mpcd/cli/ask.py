@@ -1,4 +1,4 @@
-"""`mpcctl describe | explain | sql | status` (layer 15)."""
+"""`mpcctl explain | sql | status` (layer 15)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import click
 
 from mpcd.api.flow import Answer
 from mpcd.api.types import Map, Method, NodeInfo
-from mpcd.canonical import Value
 from mpcd.cli.asking import accepting_options, asking_options, options_of, waiting_option
 from mpcd.cli.shared import (
     connect,
@@ -22,52 +21,8 @@ from mpcd.cli.shared import (
     show,
     texts,
     write_json,
-    write_table,
 )
-from mpcd.errors import AwaitingApproval, NotFound
-
-_NOT_TERMINAL_WIDTH = 100
-
-
-@click.command()
-@click.argument("table", required=False)
-@json_option
-@click.pass_context
-def describe(context: click.Context, table: str | None, as_json: bool) -> None:
-    """Show the tables that can be asked about, or TABLE alone: columns, and what each may be used for.
-
-    The uses are those of the hospital that is asked: every other owner has a policy of its own, and a query runs only
-    if all allow it.  `mpcctl explain` asks them all.
-    """
-    with connect(context) as client:
-        answer = client.describe()
-        asked = client.node.party_name
-    tables = maps(answer, "tables")
-    if table is not None:
-        tables = [item for item in tables if item.get("name") == table]
-        if not tables:
-            raise NotFound(f"There is no table {table} here that you may ask about; `mpcctl describe` lists those.")
-        answer = {**answer, "tables": list[Value](tables)}
-    if as_json:
-        write_json(answer)
-        return
-    click.echo(f"consortium {show(answer.get('consortium'))}, roster version {show(answer.get('roster_version'))}")
-    for party in maps(answer, "parties") if table is None else ():
-        click.echo(f"  party {show(party.get('id'))}: {show(party.get('name'))} ({show(party.get('roles'))})")
-    for item in tables:
-        owners = show(item.get("owners"))
-        click.echo(
-            f"\ntable {show(item.get('name'))}: parties {owners}, at most {show(item.get('rows_max'))} rows each"
-        )
-        rows = [
-            [show(column.get("name")), _type(column), _domain(column), show(column.get("uses"))]
-            for column in maps(item, "columns")
-        ]
-        write_table(["column", "type", "values", f"uses at {show(asked)}"], rows)
-    if tables:
-        click.echo("\nother owners' policies may allow less; `mpcctl explain` asks them all")
-    else:
-        click.echo("\nno table is open to you here; ask an owner to accept your key")
+from mpcd.errors import AwaitingApproval
 
 
 @click.command()
@@ -267,34 +222,3 @@ def _print_status(answer: Map, node: NodeInfo) -> None:
 def query_text(query: str) -> str:
     """The query as given, or from standard input for `-`."""
     return sys.stdin.read() if query == "-" else query
-
-
-def _type(column: Map) -> str:
-    decimals, unit = column.get("decimals"), column.get("unit")
-    name = show(column.get("type"))
-    name += f"({decimals})" if isinstance(decimals, int) and decimals else ""
-    name += f" [{unit}]" if isinstance(unit, str) and unit else ""
-    return name + (" or NULL" if column.get("nullable") is True else "")
-
-
-def _domain(column: Map) -> str:
-    levels, bounds = texts(column.get("levels")), column.get("bounds")
-    if levels:
-        text = ", ".join(levels)
-        return text if len(text) <= _NOT_TERMINAL_WIDTH // 2 else f"{len(levels)} levels"
-    if isinstance(bounds, list) and len(bounds) == 2:
-        return " to ".join(_bound(column, bound) for bound in bounds)
-    return "-"
-
-
-def _bound(column: Map, stored: object) -> str:
-    decimals = column.get("decimals")
-    if column.get("type") == "date" and isinstance(stored, int):
-        import datetime as dt  # noqa: PLC0415
-
-        return str(dt.date(1970, 1, 1) + dt.timedelta(days=stored))
-    if isinstance(decimals, int) and decimals and isinstance(stored, int):
-        from decimal import Decimal  # noqa: PLC0415
-
-        return str(Decimal(stored).scaleb(-decimals))
-    return str(stored)

@@ -54,8 +54,8 @@ def _details(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command()
 @click.option("--purpose", default=profiles.DEFAULT_PURPOSE, show_default=True, help="What you usually ask for.")
-@click.option("--fingerprint", help="Of the roster, as a steward read it to you; then nothing is asked.")
-@click.option("--yes", is_flag=True, help="Trust the roster that this daemon shows without comparing.")
+@click.option("--fingerprint", help="Of the consortium, as a steward read it to you; then nothing is asked.")
+@click.option("--yes", is_flag=True, help="Trust what this daemon shows without comparing.")
 @click.pass_context
 def init(context: click.Context, purpose: str, fingerprint: str | None, yes: bool) -> None:
     """Make a key and a profile that pins a consortium, by way of any of its parties.
@@ -70,30 +70,37 @@ def init(context: click.Context, purpose: str, fingerprint: str | None, yes: boo
         )
     address = str(SYSTEM_SOCKET) if socket is None else socket
     with Client.connect(address, name=NAME) as client:
-        answer = client.call("mpc.v1.DiscoveryRoster")
+        answer = client.call("mpc.v1.DiscoveryCard")
         asked = client.node
-    encoded = answer.get("roster")
-    roster = pinning.verified(encoded if isinstance(encoded, bytes) else b"")
-    if roster.hash() != asked.roster_hash:
-        raise RequestInvalid("the daemon shows another roster than it uses; do not trust it")
-    shown = pinning.fingerprint(roster.hash())
+    card = _card(answer)
+    if card.roster_hash != asked.roster_hash:
+        raise RequestInvalid("the daemon shows another consortium than it belongs to; do not trust it")
+    shown = card.fingerprint()
     click.echo(
-        f"consortium {printable(roster.consortium)}, roster version {roster.version}, signed by all its parties:"
+        f"consortium {printable(card.consortium)}, roster version {card.roster_version}, signed by all its parties:"
     )
-    for party in roster.parties:
-        click.echo(f"  party {int(party.id)}: {printable(party.name)} ({', '.join(party.roles)})")
-    click.echo(f"fingerprint of the roster: {shown}")
+    for party in card.parties:
+        click.echo(f"  party {party.id}: {printable(party.name)} ({', '.join(party.roles)})")
+    click.echo(f"fingerprint: {shown}")
     if fingerprint is not None:
         if fingerprint.split() != shown.split():
-            raise RequestInvalid("this is not the roster whose fingerprint you were given; nothing was pinned")
+            raise RequestInvalid("this is not the consortium whose fingerprint you were given; nothing was pinned")
     elif not yes:
         click.echo(f"Compare it by telephone with a steward of another party than {printable(asked.party_name)}.")
         click.confirm("Is it the same?", abort=True)
-    public = enrolment.make_profile(directory, roster, address, purpose)
+    public = enrolment.make_profile(directory, card, address, purpose)
     click.echo(f"profile   {directory}")
     click.echo(f"your key  {public}")
     click.echo(f"          {public.fingerprint()}")
     click.echo("next:     mpcctl analyst request-access --name ... --contact ... --institution ... --country ...")
+
+
+def _card(answer: Map) -> pinning.Card:
+    encoded, signatures = answer.get("card"), answer.get("signatures")
+    if not isinstance(encoded, bytes) or not isinstance(signatures, dict):
+        raise RequestInvalid("what the daemon sent does not describe a consortium; do not trust it")
+    found = {int(party): one for party, one in signatures.items() if party.isdecimal() and isinstance(one, bytes)}
+    return pinning.Card.verified(encoded, found)
 
 
 # ------------------------------------------------------------------------------------------------ asking for access

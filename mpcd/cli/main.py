@@ -45,7 +45,8 @@ WAITING: Final = 7
 INTERRUPTED: Final = 130
 
 _COMMANDS: Final = {
-    "describe": ("mpcd.cli.ask", "Show the tables that can be asked about."),
+    "describe": ("mpcd.cli.describe", "Show the tables that can be asked about, at all parties."),
+    "twin": ("mpcd.cli.twin", "Make up data of the right form, to try a query on before asking for access."),
     "explain": ("mpcd.cli.ask", "Show what a query would open, cost and need, without running it."),
     "quote": ("mpcd.cli.quote", "Show what a query would cost, signed by each owner."),
     "sql": ("mpcd.cli.ask", "Run a query over the pooled tables."),
@@ -55,7 +56,7 @@ _COMMANDS: Final = {
     "licence": ("mpcd.cli.licence", "Accept, show and prove licences; list and revoke them."),
     "offer": ("mpcd.cli.offer", "Offer licences for this owner's tables."),
     "peers": ("mpcd.cli.admin", "Show the channels to the other parties."),
-    "ledger": ("mpcd.cli.ledger", "Verify or show the audit record."),
+    "ledger": ("mpcd.cli.ledger", "Verify, show, export and archive the audit record."),
     "statement": ("mpcd.cli.statement", "What a month earned, from receipts alone."),
     "table": ("mpcd.cli.admin", "Import, publish and list this party's tables."),
     "policy": ("mpcd.cli.policy", "Show and check what this owner allows, and its budgets."),

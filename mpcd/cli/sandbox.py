@@ -58,6 +58,11 @@ def sandbox() -> None:
     metavar="[N=]FILE",
     help="Policy of every hospital, or of hospital N (default: a permissive one).",
 )
+@click.option(
+    "--schema",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Tables as a roster writes them, e.g. of `mpcctl twin` (default: proposed from the files).",
+)
 @_DIRECTORY
 @json_option
 def up(
@@ -65,6 +70,7 @@ def up(
     tables: tuple[str, ...],
     splits: tuple[str, ...],
     policies: tuple[str, ...],
+    schema: Path | None,
     directory: Path | None,
     as_json: bool,
 ) -> None:
@@ -81,7 +87,7 @@ def up(
         raise RequestInvalid(f"--split-by names {', '.join(by)}, which no --table has.")
     environment = current_environment()
     home = (directory or layout.default_directory(environment)).resolve()
-    started = consortium.up(home, hospitals, wanted, dict(map(_policy, policies)), environment, _say)
+    started = consortium.up(home, hospitals, wanted, dict(map(_policy, policies)), environment, _say, schema)
     if as_json:
         write_json(
             {

@@ -72,14 +72,15 @@ class NodeBackend:
 
     # ------------------------------------------------------------------------------------------ analysts
 
-    async def describe(self, caller: Caller, analyst: str | None) -> Map:  # noqa: ARG002  # the analyst's key decides
-        """See `Backend`; column uses are those of this owner's own policy for that analyst."""
+    async def describe(self, caller: Caller, analyst: str | None) -> Map:
+        """See `Backend`; an analyst's own description is `DiscoveryDescribe`, which they sign for."""
         node = self._node
         roster = node.roster
         parties: list[Value] = [
             {"id": int(party.id), "name": party.name, "roles": list(party.roles)} for party in roster.parties
         ]
-        visible = self._visible(analyst)
+        # A key is no secret and proves nothing: only this host's administrators see what another sees.
+        visible = self._visible(analyst) if caller.is_admin else {}
         return {
             "consortium": roster.consortium,
             "roster_version": roster.version,
@@ -113,7 +114,7 @@ class NodeBackend:
             "uses": {name: _list(sorted(verbs)) for name, verbs in sorted(plan.logical.uses.items())},
             "opened": _list(explain.opened(plan, self._node.roster)),
             "rules": _list(explain.rules(plan, explanation.rules_of)),
-            "notes": _list(explain.notes(plan.logical)),
+            "notes": _list(explain.notes(plan.logical, plan.rules.safe_round_base)),
             "privacy": None if plan.privacy is None else explain_noise.facts(plan.privacy),
             "accuracy": _list(explain.accuracy(plan, self._node.roster)),
             "rounds": cost.rounds,
@@ -218,7 +219,13 @@ class NodeBackend:
     async def ledger_verify(self) -> Map:
         """See `Backend`."""
         report = await self._node.journal.run(self._node.store.verify_ledger)
-        return {"entries": report.head.count, "head": report.head.hash, "erased": report.erased, "valid": True}
+        return {
+            "entries": report.head.count,
+            "head": report.head.hash,
+            "erased": report.erased,
+            "away": report.away,
+            "valid": True,
+        }
 
     async def ledger_entries(self, from_seq: int | None, count: int) -> list[Map]:
         """See `Backend`."""
@@ -335,7 +342,7 @@ def job_result(outcome: Outcome, roster: Roster) -> JobResult:
     facts: Map = cast("Map", dict(outcome.facts))
     facts["predicted"] = {"rounds": cost.rounds, "compute": list(cost.compute), "input": cost.input}
     facts["opened"] = _list(explain.opened(plan, roster))
-    facts["notes"] = _list(explain.notes(plan.logical))
+    facts["notes"] = _list(explain.notes(plan.logical, plan.rules.safe_round_base))
     facts["receipt"] = outcome.receipt
     return JobResult(plan.encoded, outcome.releases, facts)
 

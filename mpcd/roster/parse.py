@@ -83,19 +83,37 @@ def parse(text: str, path: str = "roster.toml") -> Roster:
     Raises:
         ConfigurationInvalid: with `path` and the 1-based line of the first thing that is wrong.
     """
+    content = _content(text, path)
+    try:
+        return _roster(content)
+    except RosterError as error:
+        raise _located(error, text, path, content) from None
+
+
+def parse_tables(text: str, path: str = "schema.toml") -> tuple[Table, ...]:
+    """The tables of a file that holds nothing else, written as in a roster; raises as `parse`."""
+    content = _content(text, path)
+    try:
+        _known(content, frozenset({"table"}))
+        return tuple(_table(item, "table", i) for i, item in enumerate(_items(content, "table")))
+    except RosterError as error:
+        raise _located(error, text, path, content) from None
+
+
+def _content(text: str, path: str) -> dict[str, object]:
     if len(text.encode()) > limits.ROSTER_BYTES_MAX:
         raise ConfigurationInvalid(f"longer than {limits.ROSTER_BYTES_MAX} bytes", path=path)
     try:
-        content = tomllib.loads(text, parse_float=Decimal)
+        return tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:
         found = _TOML_LINE.search(str(error))
         line = int(found[1]) if found else len(text.splitlines())
         raise ConfigurationInvalid(f"not TOML: {error}", path=path, line=line) from None
-    try:
-        return _roster(content)
-    except RosterError as error:
-        line = locate(text, error.subject)
-        raise ConfigurationInvalid(f"{_spoken(error.subject, content)}{error}", path=path, line=line) from None
+
+
+def _located(error: RosterError, text: str, path: str, content: Mapping[str, object]) -> ConfigurationInvalid:
+    line = locate(text, error.subject)
+    return ConfigurationInvalid(f"{_spoken(error.subject, content)}{error}", path=path, line=line)
 
 
 def locate(text: str, place: Place) -> int:

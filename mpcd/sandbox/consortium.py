@@ -53,6 +53,7 @@ def up(
     policies: Mapping[int | None, Path],
     environment: Mapping[str, str],
     say: Say,
+    schema: Path | None = None,
 ) -> Started:
     """Make and start a sandbox; plain `mpcctl` speaks to it afterwards.
 
@@ -64,7 +65,7 @@ def up(
     _make_directory(directory)
     with layout.locked(directory):
         _make_room(directory)
-        return _up(directory, hospitals, tables, policies, environment, say)
+        return _up(directory, hospitals, tables, policies, environment, say, schema)
 
 
 def _up(
@@ -74,6 +75,7 @@ def _up(
     policies: Mapping[int | None, Path],
     environment: Mapping[str, str],
     say: Say,
+    schema: Path | None = None,
 ) -> Started:
     """See `up`; in an empty directory that is ours."""
     listeners = [processes.bind_loopback() for _ in range(hospitals)]
@@ -88,7 +90,7 @@ def _up(
         )
         record = Record(CONSORTIUM, {}, plan, None if made is None else str(made))
         layout.write_record(directory, record)
-        prepared = prepare(directory, plan, tables, policies, say)
+        prepared = prepare(directory, plan, tables, policies, say, schema)
         say(f"starting {hospitals} daemons")
         for party, listener in enumerate(listeners):
             started.append(processes.start(hospital_directory(directory, party), listener))

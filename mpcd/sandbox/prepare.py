@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -21,8 +21,8 @@ from mpcd.errors import ConfigurationInvalid, RequestInvalid
 from mpcd.governance.policy import VERBS, Policy
 from mpcd.identity import SigningKey, VerifyKey
 from mpcd.ids import COMPUTE_PARTIES, PartyId
-from mpcd.roster import Party, Roster
-from mpcd.roster.parse import dump
+from mpcd.roster import Party, Roster, Table
+from mpcd.roster.parse import dump, parse_tables
 from mpcd.roster.versions import sign
 from mpcd.sandbox.layout import ANALYST, Hospital, hospital_directory
 from mpcd.sources.importer import Proposal, import_table, propose_schema, split_file
@@ -63,6 +63,7 @@ def prepare(
     tables: Sequence[TableFiles],
     policies: Mapping[int | None, Path],
     say: Say,
+    schema: Path | None = None,
 ) -> Prepared:
     """Make everything under `directory` that the daemons of `hospitals` need.
 
@@ -72,14 +73,15 @@ def prepare(
         tables: what is pooled.
         policies: a policy file by hospital, None for all others; a permissive one where there is none.
         say: takes one line of progress.
+        schema: tables as in a roster, taken as they are; what it does not list is proposed from the files.
 
     Raises:
-        DataInvalid, ConfigurationInvalid, RequestInvalid: a file, a policy, or the way to split cannot be used.
+        DataInvalid, ConfigurationInvalid, RequestInvalid: a file, schema or policy, or the way to split cannot be used.
     """
     say("splitting tables and proposing a schema")
     parts = {table.name: _parts(directory, table, len(hospitals)) for table in tables}
     owners = tuple(PartyId(hospital.party) for hospital in hospitals)
-    proposals = propose_schema(parts, owners)
+    proposals = _proposals(parts, owners, schema)
     say("making keys, roster and policies")
     keys = [make_party_keys(hospital_directory(directory, hospital.party) / "keys") for hospital in hospitals]
     _pair_keys(directory, len(hospitals))
@@ -122,6 +124,23 @@ def _parts(directory: Path, table: TableFiles, hospitals: int) -> list[Path]:
         output.parent.mkdir(mode=0o700, exist_ok=True)
     split_file(files[0], outputs, by=table.split_by)
     return outputs
+
+
+def _proposals(
+    parts: Mapping[str, Sequence[Path]], owners: tuple[PartyId, ...], schema: Path | None
+) -> dict[str, Proposal]:
+    """What the roster says of each table: the schema's word, or a proposal from the files."""
+    given: dict[str, Table] = {}
+    if schema is not None:
+        try:
+            text = schema.read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigurationInvalid(f"Cannot read the schema: {error.strerror}.", path=str(schema)) from error
+        given = {table.name: replace(table, owners=owners) for table in parse_tables(text, str(schema))}
+    rest = {name: files for name, files in parts.items() if name not in given}
+    proposed = propose_schema(rest, owners) if rest else {}
+    found = {name: Proposal(table, {}, (), ()) for name, table in given.items() if name in parts}
+    return {name: found[name] if name in found else proposed[name] for name in parts}
 
 
 def _import(
@@ -201,6 +220,8 @@ def _policy(given: Path | None, roster: Roster, analyst: VerifyKey) -> str:
         "[disclosure]",
         "# For trying out only: shown zeros disclose attributes of persons who are unique under WHERE.",
         "zeros_are_disclosive = false",
+        "# And so that questions can be tried in any order: two of them can tell about few people by subtraction.",
+        "differencing = false",
         entry,
     ]
     for table in roster.tables:
@@ -256,5 +277,5 @@ def _configuration(
 
 def _profile(directory: Path, roster: Roster, hospitals: Sequence[Hospital]) -> None:
     """The analyst pins the roster and speaks to the first hospital's daemon."""
-    text = pinning.profile_text(roster, hospitals[0].api)
+    text = pinning.Card.of(roster).profile_text(hospitals[0].api)
     (directory / ANALYST / profiles.FILE).write_text(text, encoding="utf-8")

@@ -12,6 +12,6 @@ from mpcd import limits
 from mpcd.api.verbs import Parameter, Verb
 
 VERBS: Final[tuple[Verb, ...]] = (
-    Verb("Roster", "client"),
+    Verb("Card", "client"),
     Verb("Describe", "client", (Parameter("inquiry", "bytes", limits.INQUIRY_BYTES_MAX),)),
 )

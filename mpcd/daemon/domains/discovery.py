@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, cast
 
-from mpcd import canonical, limits
+from mpcd import limits
+from mpcd.api.pinning import Card
 from mpcd.api.types import Caller, Map
 from mpcd.canonical import Value
 from mpcd.daemon.description import table_map
@@ -21,6 +22,7 @@ from mpcd.ids import PartyId
 if TYPE_CHECKING:
     from mpcd.daemon.node import Node
 
+CARD: Final = "discovery.card"
 DESCRIBE: Final = "discovery.describe"
 INQUIRY: Final = "describe"
 Reply = dict[str, object]
@@ -32,11 +34,26 @@ class DiscoveryDomain:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._me = node.config.party
+        self._card = Card.of(node.roster)
+        self._card_signature = self._card.sign(node.config.signing_key.signing_key())
+        node.questions.handle(CARD, self._asked_card)
         node.questions.handle(DESCRIBE, self._asked_describe)
 
-    async def roster(self, _caller: Caller, _params: Map) -> Map:
-        """The roster in force, with all signatures."""
-        return {"roster": canonical.encode(self._node.roster.to_value())}
+    async def card(self, _caller: Caller, _params: Map) -> Map:
+        """Who the consortium is, with the signatures of all parties that answer; it names no table."""
+        encoded = self._card.to_bytes()
+        said = await self._node.ask_peers(CARD, {"card": encoded})
+        signatures: dict[str, Value] = {str(int(self._me)): self._card_signature}
+        for party, reply in said.items():
+            signature = None if isinstance(reply, MpcdError) else reply.get("signature")
+            if isinstance(signature, bytes):
+                signatures[str(int(party))] = signature
+        return {"card": encoded, "signatures": signatures}
+
+    async def _asked_card(self, _party: PartyId, payload: Reply) -> Reply:
+        if payload["card"] != self._card.to_bytes():
+            raise RequestInvalid("the consortium is another one by this party's roster")
+        return {"signature": self._card_signature}
 
     async def describe(self, _caller: Caller, params: Map) -> Map:
         """What exists for the analyst who asks, at every party."""

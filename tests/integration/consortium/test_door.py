@@ -73,6 +73,8 @@ def door(sandbox: Sandbox, tmp_path: Path) -> Iterator[Door]:
     door = Door(sandbox, home)
     yield door
     for party in range(3):
+        for waiting in json.loads(door.owner(party, "analyst", "requests", "--json"))["requests"]:
+            door.owner(party, "analyst", "refuse", waiting["digest"], "--reason", "the test is over")
         for entry in json.loads(door.owner(party, "analyst", "list", "--json"))["analysts"]:
             if entry["from"] == "access":
                 door.owner(party, "analyst", "remove", entry["key"], "--reason", "the test is over")
@@ -170,6 +172,46 @@ def test_the_wrong_fingerprint_pins_nothing(door: Door) -> None:
     out = door.run("--socket", door.bridge(0), "analyst", "init", "--fingerprint", wrong, code=4)
     assert "nothing was pinned" in out
     assert not (door.home / ".config").exists()
+
+
+def test_every_owner_describes_what_exists_there(door: Door) -> None:
+    knock(door, door.bridge(0))
+    door.all_accept("--table", "gbsg2", parties=(0, 1))
+    answer = json.loads(door.run("describe", "--json"))
+    assert [party["accepted"] for party in answer["parties"]] == [True, True, False]
+    (table,) = answer["tables"]
+    assert sorted(table["by_party"]) == ["0", "1"]
+    assert table["owners_missing"] == [2]
+    assert "party 2 has said nothing" in door.run("describe", "gbsg2")
+
+
+def test_a_stranger_learns_who_the_parties_are_and_no_table(door: Door) -> None:
+    door.run("--socket", door.bridge(0), "analyst", "init", "--yes")
+    shown = door.run("describe", "--json") + door.run("explain", COUNT, code=3)
+    for name in ("wdbc", "lung", "horTh"):
+        assert name not in shown
+
+
+def test_a_twin_is_taken_by_a_sandbox_as_the_owners_describe_it(door: Door, tmp_path: Path) -> None:
+    knock(door, door.bridge(0))
+    door.all_accept("--table", "gbsg2")
+    out = tmp_path / "twin"
+    told = door.run("twin", "gbsg2", "--out", str(out), "--rows", "60")
+    files = ",".join(str(out / f"gbsg2-{part}.csv") for part in range(3))
+    assert f"--table gbsg2={files}" in told
+    directory = tmp_path / "s"
+    arguments = ("sandbox", "up", "--dir", str(directory), "--schema", str(out / "schema.toml"))
+    door.run(*arguments, "--table", f"gbsg2={files}")
+    try:
+        profile = ("--profile", str(directory / "analyst"))
+        assert "180" in door.run(*profile, "sql", COUNT)
+        real = json.loads(door.run("describe", "--json"))["tables"][0]["columns"]
+        made = json.loads(door.run(*profile, "describe", "--json"))["tables"][0]["columns"]
+        assert {c["name"]: (c["type"], c["bounds"], c["levels"]) for c in made} == {
+            c["name"]: (c["type"], c["bounds"], c["levels"]) for c in real
+        }
+    finally:
+        door.run("sandbox", "down", "--dir", str(directory))
 
 
 def test_requests_and_ends_are_on_the_record(door: Door) -> None:
