@@ -91,7 +91,11 @@ def test_a_good_directory_has_no_findings(home: Path, capsys: pytest.CaptureFixt
         ('purposes = ["GRU"]\n', "", "table `t` allows no purpose"),
         ('["filter"]', "[]", "no column of table `t` has a use"),
         (POLICY[POLICY.index("[[table]]") :], "", "publishes no table"),
-        (POLICY[-1:], "\n[disclosure]\nsafe_round_base = 5\n", "demands the disclosure rule `safe_round_base` = 5"),
+        (
+            POLICY[-1:],
+            "\n[disclosure]\nsafe_dof_threshold = 5\n",
+            "demands the disclosure rule `safe_dof_threshold` = 5",
+        ),
     ],
 )
 def test_a_policy_that_refuses_every_request_is_warned_of(home: Path, old: str, new: str, expected: str) -> None:
