@@ -8,12 +8,24 @@ from typing import Any, Final
 import numpy as np
 
 from mpcd.field import FP, FQ
+from mpcd.governance.sampling import GaussianTable, LaplaceTable, Leaf
 from mpcd.protocols import adders, binary, compare, convert, multiply, opening, select
 from mpcd.protocols.context import Context
+from mpcd.release import noise
 from mpcd.sharing import Planes, Replicated
 from mpcd.testing.world import Bits
 
 FLAGS: Final = [Bits.of([0, 1, 1], 1), Bits.of([1, 0, 1], 1), Bits.of([1, 1, 0], 1)]
+
+HALF: Final = 1 << 63
+LAPLACE: Final = LaplaceTable((HALF - 12345, HALF // 3))
+GAUSSIAN: Final = GaussianTable((Leaf(1, (HALF // 2, HALF, HALF + HALF // 2)),))
+
+
+async def _noise(ctx: Context) -> tuple[Replicated, ...]:
+    """A few samples of each kind."""
+    return tuple(await noise.draw(ctx, [LAPLACE, GAUSSIAN], FP, 2))
+
 
 Program = tuple[Callable[..., Any], tuple[Any, ...]]
 PROGRAMS: Final[dict[str, Program]] = {
@@ -34,6 +46,7 @@ PROGRAMS: Final[dict[str, Program]] = {
     "threshold_count": (compare.threshold_count, (FLAGS, 2)),
     "select": (select.select, ([1, 0], [5, 6], [7, 8])),
     "select_planes": (select.select_planes, (Bits.of([1, 0], 1), Bits.of([5, 6], 3))),
+    "noise": (_noise, ()),
 }
 
 
