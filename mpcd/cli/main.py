@@ -24,6 +24,7 @@ from typing import Final
 
 import click
 
+from mpcd import __version__
 from mpcd.errors import (
     AwaitingApproval,
     CallerFault,
@@ -82,7 +83,13 @@ class LazyCommands(click.Group):
         """Import and return."""
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(_COMMANDS[cmd_name][0]), cmd_name)
+        name = _COMMANDS[cmd_name][0]
+        try:
+            command: click.Command = getattr(importlib.import_module(name), cmd_name)
+        except ModuleNotFoundError as error:
+            if error.name != name:
+                raise
+            raise click.ClickException(f"`{cmd_name}` needs the whole of mpcd; this is the client alone.") from None
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -94,7 +101,7 @@ class LazyCommands(click.Group):
 @click.command(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--profile", metavar="DIR", help="Analyst's profile (default: $MPCD_PROFILE, a sandbox, ~/.config/mpcd).")
 @click.option("--socket", metavar="PATH", help="The daemon's socket, or ssh:HOST (default: the profile's).")
-@click.version_option(package_name="mpcd", prog_name="mpcctl")
+@click.version_option(__version__, prog_name="mpcctl")
 @click.pass_context
 def mpcctl(context: click.Context, profile: str | None, socket: str | None) -> None:
     """Ask questions over tables that several hospitals hold, and run this host's daemon.
