@@ -255,7 +255,10 @@ class Node:
             signing_key=key,
             entropy=os.urandom,
             utc_seconds=time.time,
-            admit=Rates(lambda analyst: self.policy.accepted(analyst, int(time.time() * 1000)) is not None).admit,
+            admit=Rates(
+                lambda analyst: self.policy.accepted(analyst, int(time.time() * 1000)) is not None,
+                lambda: self.policy.policy.rate,
+            ).admit,
         )
         planner = RosterPlanner(self.planner, self.roster)
         return Sessions(

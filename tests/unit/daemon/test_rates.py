@@ -7,6 +7,7 @@ import pytest
 from mpcd import limits
 from mpcd.daemon.rates import Rates
 from mpcd.errors import Busy
+from mpcd.governance.budget import RateLimit
 from mpcd.identity import SigningKey, VerifyKey
 
 SEEDED = random.Random(61)
@@ -60,3 +61,23 @@ def test_full_allowances_are_forgotten() -> None:
     for number in range(50):
         rates.admit(key(), float(number) * 10_000)
     assert len(rates._buckets) <= 2
+
+
+def test_a_policy_gives_its_analysts_less_and_strangers_no_more() -> None:
+    analyst = key()
+    limit = [RateLimit(requests_per_hour=6, requests_per_day=10)]
+    rates = Rates(lambda one: one == analyst, lambda: limit[0])
+    assert admitted(rates, analyst, 100, 0.0) == 6
+    assert admitted(rates, analyst, 100, 1800.0) == 3
+    assert admitted(rates, analyst, 100, 7200.0) == 1  # the day's are used up, but for what filled again meanwhile
+    assert admitted(rates, key(), 1000, 7200.0) == limits.STRANGERS_BURST_MAX
+    limit[0] = RateLimit(requests_per_hour=2)
+    assert admitted(rates, analyst, 100, 7200.0) == 2
+    limit[0] = RateLimit()
+    assert admitted(rates, analyst, 100, 7200.0) == 100
+
+
+def test_what_is_not_admitted_takes_nothing_of_any_allowance() -> None:
+    analyst = key()
+    rates = Rates(lambda _one: True, lambda: RateLimit(requests_per_hour=1, requests_per_day=3))
+    assert [admitted(rates, analyst, 50, hour * 3600.0) for hour in range(4)] == [1, 1, 1, 0]
