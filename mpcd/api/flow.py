@@ -227,7 +227,17 @@ def quote(
     return Quote(request.question_digest(), at, signed, facts), lines, told
 
 
-_QUOTED_FACTS: Final = ("plan_hash", "cells", "rounds", "bytes_sent", "security", "rules", "opened", "privacy")
+_QUOTED_FACTS: Final = (
+    "plan_hash",
+    "cells",
+    "rounds",
+    "bytes_sent",
+    "security",
+    "rules",
+    "opened",
+    "privacy",
+    "accuracy",
+)
 
 
 def sql(
