@@ -63,6 +63,9 @@ class History:
         self._kept: dict[bytes, Kept] = {}
         self._pending: dict[bytes, Kept] = {}
         """By attempt: what is being asked just now."""
+        self._asking: dict[bytes, Kept] = {}
+        """The same by the request's digest, for the commit."""
+        self._following = 0
         self._book: OrderedDict[bytes, Definition] = OrderedDict()
         self._loading = trio.Lock()
         journal.on_agreed.append(self.remembered)
@@ -72,6 +75,7 @@ class History:
         """Read what is kept, at the start and after a session."""
         async with self._loading:
             self._kept = {one.digest: one for one in await self._journal.read(stored.kept)}
+        self._following = max(self._following, 1 + max((one.first for one in self._kept.values()), default=0))
 
     # ------------------------------------------------------------------------------------------ answering
 
@@ -86,23 +90,26 @@ class History:
         if request.request.privacy is not None:
             return b"", ()
         definition = history.question(plan, self._roster).definition
-        known = [*self._kept.values(), *(one for name, one in self._pending.items() if name != attempt)]
-        there = {one.digest: one for one in known if one.tables & definition.names}
+        known = [*self._kept.values(), *self._pending.values()]
+        first, earlier = history.before(known, definition, self._following)
         analyst = request.request.analyst.raw
-        why = history.room(list(there.values()), definition, analyst, at)
+        why = history.room(known, definition, analyst, at)
         if why is not None:
             return b"", (Refusal(self._me, RULE, ", ".join(sorted(definition.names)), why),)
         if not dry_run:
-            self._pending[attempt] = Kept(definition.digest, definition.names, analyst, at)
+            asked = Kept(definition.digest, definition.names, analyst, at, first)
+            self._pending[attempt] = self._asking[request.digest()] = asked
+            self._following = max(self._following, first + 1)
             self._note(definition)
-        newest = sorted(there.values(), key=lambda one: one.at, reverse=True)[: limits.HISTORY_LISTED_MAX]
+        newest = sorted(earlier, key=lambda one: one.at, reverse=True)[: limits.HISTORY_LISTED_MAX]
         return b"".join(sorted(one.digest for one in newest)), ()
 
     async def over(self, attempt: bytes) -> None:
         """An attempt has ended, one way or another: what it left is in the store, and listed before it is let go."""
         if attempt in self._pending:
             await self.load()
-            self._pending.pop(attempt, None)
+            gone = self._pending.pop(attempt, None)
+            self._asking = {name: one for name, one in self._asking.items() if one is not gone}
 
     # ------------------------------------------------------------------------------------------ comparing
 
@@ -196,9 +203,7 @@ class History:
         if self._me not in plan.owners or plan.privacy is not None:
             return
         definition = history.question(plan.logical, self._roster).definition
-        at = plan.terms["at"]
-        assert isinstance(at, int)
-        stored.remember(connection, session, definition, request.request.analyst.raw, at)
+        stored.remember(connection, session, definition, self._asking[request.digest()])
 
     def settled(
         self, _request: SignedRequest, session: SessionId, _plan: PhysicalPlan, connection: sqlite3.Connection

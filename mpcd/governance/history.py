@@ -33,6 +33,15 @@ owners' lists.  An owner does one thing at a time, so of any two sessions that i
 the earlier one: at least one of them is compared with the other, whatever the others do, and whoever proposes in which
 order.  (Both may be, if owners saw them in different orders: then both are compared, which is sound.)
 
+*First come.*  Of two sets that are too near to one another the one that was asked about first is answered, as often as
+it is asked about, and the other never: or whoever asks for nearly the same would take from all others what they were
+told, and asking again would answer differently (rule 21: identical plans return the stored result).  So each owner
+gives every definition a place, by the moment when it first answered about it, and lists only what stands before.  Of
+two definitions the later one then meets the earlier one in *every* session, at every owner that has answered both.  The
+place is fixed when the answer goes out, not when the session commits: a session that overtakes another between these
+two moments would otherwise leave a pair of which neither meets the other.  A definition whose sessions all aborted
+loses its place.
+
 *Owners with different histories.*  The union makes one honest owner's word enough: no owner can hide a question from
 the others.  It may name what the others do not know, since a session was aborted or withheld at one of them, a place
 was restored, or a party is new or only computes: whoever lacks a definition asks the one who listed it for its bytes,
@@ -374,6 +383,22 @@ class Kept:
     """Who asked about it last."""
     at: int
     """When, milliseconds since 1970."""
+    first: int
+    """Its place among all that this owner ever answered, by the moment of the first answer."""
+
+
+def before(known: Iterable[Kept], new: Definition, following: int) -> tuple[int, list[Kept]]:
+    """The place of a definition in this owner's order, and what stands before it; see "First come".
+
+    Args:
+        known: all that this owner keeps, and what is being asked just now.
+        new: the question's definition.
+        following: the next free place.
+    """
+    there = {one.digest: one for one in known if one.tables & new.names}
+    own = there.get(new.digest)
+    first = following if own is None else own.first
+    return first, [one for one in there.values() if one.first < first]
 
 
 DAY_MILLISECONDS: Final = 86_400_000

@@ -11,12 +11,17 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
+from mpcd.errors import Bug
 from mpcd.governance import history
 from mpcd.governance.history import Definition, Kept
 from mpcd.ids import SessionId
 
 TABLES: Final[tuple[str, ...]] = (
-    "CREATE TABLE definition (digest BLOB PRIMARY KEY, body BLOB NOT NULL) STRICT",
+    """CREATE TABLE definition (
+        digest BLOB PRIMARY KEY,
+        body BLOB NOT NULL,
+        first INTEGER NOT NULL
+    ) STRICT""",
     """CREATE TABLE definition_table (
         digest BLOB NOT NULL REFERENCES definition (digest) ON DELETE CASCADE,
         name TEXT NOT NULL,
@@ -31,22 +36,26 @@ TABLES: Final[tuple[str, ...]] = (
     "CREATE INDEX definition_session_by_digest ON definition_session (digest, at_milliseconds)",
     """CREATE TRIGGER definition_of_aborted AFTER UPDATE OF state ON session WHEN NEW.state = 'aborted' BEGIN
         DELETE FROM definition_session WHERE session = NEW.session;
+        DELETE FROM definition WHERE digest NOT IN (SELECT digest FROM definition_session);
     END""",
 )
 
 
-def remember(
-    connection: sqlite3.Connection, session: SessionId, definition: Definition, analyst: bytes, at: int
-) -> None:
-    """Keep a definition with the session that is being agreed on; `at` in milliseconds since 1970."""
-    found = connection.execute(
-        "INSERT INTO definition VALUES (?, ?) ON CONFLICT DO NOTHING", (definition.digest, definition.body)
-    )
-    if found.rowcount:
-        rows = [(definition.digest, name) for name in sorted(definition.names)]
-        connection.executemany("INSERT INTO definition_table VALUES (?, ?)", rows)
-    row = (session, definition.digest, analyst, at)
-    connection.execute("INSERT INTO definition_session VALUES (?, ?, ?, ?)", row)
+def remember(connection: sqlite3.Connection, session: SessionId, definition: Definition, kept: Kept) -> None:
+    """Keep a definition with the session that is being agreed on.
+
+    Raises:
+        Bug: it has another place in the order already: whoever gave it this one did not know of it.
+    """
+    row = connection.execute("SELECT first FROM definition WHERE digest = ?", (kept.digest,)).fetchone()
+    if row is None:
+        connection.execute("INSERT INTO definition VALUES (?, ?, ?)", (kept.digest, definition.body, kept.first))
+        names = [(kept.digest, name) for name in sorted(kept.tables)]
+        connection.executemany("INSERT INTO definition_table VALUES (?, ?)", names)
+    elif row[0] != kept.first:
+        raise Bug("a question has two places in the order of all questions")
+    values = (session, kept.digest, kept.analyst, kept.at)
+    connection.execute("INSERT INTO definition_session VALUES (?, ?, ?, ?)", values)
 
 
 def settle(connection: sqlite3.Connection, session: SessionId) -> None:
@@ -58,7 +67,6 @@ def settle(connection: sqlite3.Connection, session: SessionId) -> None:
         "AND (SELECT state FROM session s WHERE s.session = definition_session.session) <> 'agreed'",
         {"session": session},
     )
-    connection.execute("DELETE FROM definition WHERE digest NOT IN (SELECT digest FROM definition_session)")
     forgotten = [(digest,) for digest in history.too_many(kept(connection))]
     connection.executemany("DELETE FROM definition WHERE digest = ?", forgotten)
 
@@ -69,8 +77,11 @@ def kept(connection: sqlite3.Connection) -> list[Kept]:
     for digest, name in connection.execute("SELECT digest, name FROM definition_table"):
         tables.setdefault(digest, set()).add(name)
     # SQLite gives the other columns of the row that has the maximum.
-    rows = connection.execute("SELECT digest, analyst, max(at_milliseconds) FROM definition_session GROUP BY digest")
-    return [Kept(digest, frozenset(tables[digest]), analyst, at) for digest, analyst, at in rows.fetchall()]
+    rows = connection.execute(
+        "SELECT digest, analyst, max(at_milliseconds), first FROM definition_session JOIN definition USING (digest) "
+        "GROUP BY digest"
+    )
+    return [Kept(digest, frozenset(tables[digest]), analyst, at, first) for digest, analyst, at, first in rows]
 
 
 def bodies(connection: sqlite3.Connection, digests: Sequence[bytes]) -> dict[bytes, bytes]:

@@ -178,7 +178,8 @@ def test_no_set_at_all_is_remembered_as_none() -> None:
 
 def kept(count: int, at: int, analyst: bytes = b"a", start: int = 0) -> list[Kept]:
     return [
-        Kept(number.to_bytes(32, "big"), frozenset({"people"}), analyst, at) for number in range(start, start + count)
+        Kept(number.to_bytes(32, "big"), frozenset({"people"}), analyst, at, number)
+        for number in range(start, start + count)
     ]
 
 
@@ -202,7 +203,7 @@ def test_one_analyst_cannot_fill_all_places() -> None:
 
 
 def test_a_known_cohort_is_always_answered() -> None:
-    full = [*kept(MAX, NOW, b"me"), Kept(NEW.digest, NEW.names, b"me", NOW)]
+    full = [*kept(MAX, NOW, b"me"), Kept(NEW.digest, NEW.names, b"me", NOW, 5000)]
     assert history.room(full, NEW, b"me", NOW) is None
 
 
@@ -210,8 +211,22 @@ def test_the_oldest_go_first_and_only_beyond_the_limit() -> None:
     old, young = kept(3, 5), kept(MAX - 1, 9, start=10)
     assert history.too_many(young) == []
     assert history.too_many([*old, *young]) == [old[1].digest, old[2].digest]
-    elsewhere = Kept(b"e" * 32, frozenset({"people", "labs"}), b"a", 1)
+    elsewhere = Kept(b"e" * 32, frozenset({"people", "labs"}), b"a", 1, 1)
     assert elsewhere.digest not in history.too_many([elsewhere, *old, *young])
+
+
+def test_first_come_first_served() -> None:
+    """Of two definitions the later one always meets the earlier one; the earlier one never the later one."""
+    other = where("age > 50")
+    early, late = (Kept(one.digest, one.names, b"a", NOW, place) for one, place in ((NEW, 3), (other, 8)))
+    assert history.before([early, late], NEW, 9) == (3, [])
+    assert history.before([early, late], other, 9) == (8, [early])
+    third = where("age > 60")
+    first, met = history.before([early, late], third, 9)
+    assert first == 9
+    assert sorted(met, key=lambda one: one.first) == [early, late]
+    elsewhere = Kept(b"e" * 32, frozenset({"labs"}), b"a", NOW, 1)
+    assert history.before([elsewhere], third, 2) == (2, [])
 
 
 def test_the_union_of_lists() -> None:
