@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mpcd.api.types import Map
-from mpcd.errors import ConfigurationInvalid, MpcdError, Refused
+from mpcd.errors import Busy, ConfigurationInvalid, MpcdError, Refused
 from mpcd.sandbox.prepare import TableFiles
 
 if TYPE_CHECKING:
@@ -195,6 +195,20 @@ def test_a_budget_survives_a_restart(house: Sandbox) -> None:
     assert reasons(house, COUNT) == [(1, "budget", "gbsg2: queries in 1 day")]
 
 
+def test_an_owners_rate_holds_for_all(house: Sandbox) -> None:
+    for party, old, new in (
+        (1, f"queries = {BUDGET + 2}", "queries = 50"),
+        (2, 'purposes = ["NRES"]', 'purposes = ["NRES"]\nrate = { requests_per_hour = 1 }'),
+    ):
+        file = policy_file(house, party)
+        file.write_text(file.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+        assert reload(house, party)["changed"]
+    with house.client(0) as client:
+        assert client.sql(f"SELECT {SAME_SET[1]} FROM gbsg2").table.rows
+    with house.client(1) as client, pytest.raises(Busy, match="too many requests under this key"):
+        client.sql(f"SELECT {SAME_SET[2]} FROM gbsg2")
+
+
 def run(house: Sandbox, party: int, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "mpcd.cli.main", "--socket", str(house.hospitals[party].admin), *arguments]
     environment = {**os.environ, **house.environment}
@@ -208,7 +222,7 @@ def test_a_steward_sees_and_checks_the_policy_from_the_command_line(house: Sandb
     assert "sandbox analyst" in shown.stdout
     budgets = run(house, 1, "policy", "budgets")
     line = next(line for line in budgets.stdout.splitlines() if "1 day" in line and "queries" in line)
-    assert line.split()[-3:] == [str(BUDGET + 2), str(BUDGET + 2), "0"]
+    assert line.split()[-3:] == [str(BUDGET + 3), "50", str(50 - BUDGET - 3)]
     draft = house.directory / "draft.toml"
     draft.write_text(policy_file(house, 2).read_text(encoding="utf-8").replace("age = 5", 'age = "month"'))
     checked = run(house, 2, "policy", "check", str(draft))
