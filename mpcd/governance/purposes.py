@@ -64,8 +64,6 @@ DUTIES: Final = frozenset({"PUB", "MOR", "RTN"})
 ABOUT_ANALYSTS: Final = frozenset({"NCU", "NPU", "NPUNCU", "US", "PS", "IS", "GS", "GSO", "IRB", "COL", "RS"})
 """Decided by what is on record about who asks."""
 ANY_DAY: Final = dt.date.min
-NOT_FOR_MONEY: Final = frozenset({"NCU", "NPU", "NPUNCU"})
-"""Under these no paid commercial offer can be made."""
 _DATED: Final = frozenset({"TS", "MOR"})
 _NAMED: Final = {"US": "user", "PS": "project", "IS": "institution", "GS": "country"}
 _DISEASE: Final = re.compile(r"DS:MONDO_[0-9]{7}")
