@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import random
 import sys
+from contextlib import suppress
 from pathlib import Path
 
-from mpcd.errors import Refusal
+from mpcd.errors import NotFound, Refusal
 from mpcd.governance import Debit, DisclosureRules, entries
+from mpcd.identity import SigningKey
 from mpcd.ids import PartyId, PlanHash, RequestDigest, SessionId
-from mpcd.store import NonceUse, Store
+from mpcd.store import NonceUse, Store, segments
 from mpcd.store import store as store_module
 
 NOW = 1_800_000_000.0
@@ -69,12 +71,20 @@ def say(what: str, session: bytes) -> None:
 def write_for_ever(directory: Path, seed: int) -> None:
     seeded = random.Random(seed)
     store = Store.open(directory)
+    say("open", b"\0")
     report = store.sessions_at_start(now=NOW)
     recorded = [row.session for row in report.recorded]
     for session in report.aborted:
         say("aborted", session)
     agreed: list[SessionId] = []
+    key = SigningKey.generate(seeded.randbytes)
     while True:
+        if seeded.randrange(8) == 0:
+            segments.archive(store, directory, before=NOW + 1, now=NOW, party=PartyId(0), key=key, seen_by_all=None)
+            found = store.read(lambda c: segments.all_of(c, directory))
+            if found:
+                with suppress(NotFound):  # erased in an earlier life
+                    store.erase([found[-1].segment.first], "article 17", now=NOW)
         choice = seeded.randrange(5)
         if choice <= 1 or not (agreed or recorded):
             agreed.append(SessionId(seeded.randbytes(32)))

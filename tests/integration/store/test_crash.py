@@ -61,14 +61,19 @@ class Writers:
             text=True,
         )
 
-    def run(self, directory: Path, seed: int, lifetime_seconds: float) -> list[tuple[str, SessionId]]:
-        """Let a writer live that long, kill it, and return the commits that it saw return."""
+    def run(self, directory: Path, seed: int, lifetime_seconds: float, *, opens: bool) -> list[tuple[str, SessionId]]:
+        """Let a writer live that long, kill it, and return the commits that it saw return.
+
+        With `opens`, it lives that long after it has opened its store; otherwise it may be killed while it opens.
+        """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(f"{directory} {seed}\n")
         self.process.stdin.flush()
         word, pid = self.process.stdout.readline().split()
         assert word == "pid"
+        if opens:
+            assert self.process.stdout.readline().split() == ["open", "00"]
         time.sleep(lifetime_seconds)
         os.kill(int(pid), signal.SIGKILL)
         said: list[tuple[str, SessionId]] = []
@@ -77,7 +82,8 @@ class Writers:
             if word == "over":
                 assert int(rest) == signal.SIGKILL, "the writer failed by itself"
                 return said
-            said.append((word, SessionId(bytes.fromhex(rest))))
+            if word != "open":
+                said.append((word, SessionId(bytes.fromhex(rest))))
 
     def close(self) -> None:
         assert self.process.stdin is not None
@@ -148,7 +154,7 @@ def test_a_writer_that_is_killed_at_any_moment_loses_nothing(tmp_path: Path, wri
         place = kill % DIRECTORIES
         directory, model = tmp_path / f"state{place}", models[place]
         left = {session for session, state in model.states.items() if state == "agreed"}
-        said = writers.run(directory, seeded.randrange(2**32), seeded.uniform(0.0, 0.07))
+        said = writers.run(directory, seeded.randrange(2**32), seeded.uniform(0.0, 0.07), opens=kill % 3 != 0)
         commits += len(said)
         for word, session in said:
             model.take(word, session)
@@ -158,6 +164,7 @@ def test_a_writer_that_is_killed_at_any_moment_loses_nothing(tmp_path: Path, wri
             model.check(store, directory, left)
             store.close()
     assert commits > KILLS, "the writers died before they wrote: the test tests nothing"
+    assert list(tmp_path.glob("state*/segments/*.ledger")), "no writer lived to archive: that part tests nothing"
 
 
 # ------------------------------------------------------------------------------------------------ power loss
