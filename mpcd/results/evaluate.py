@@ -43,7 +43,7 @@ from mpcd.results.table import STATUS_EMPTY, STATUS_RELEASED, STATUS_RULES, Rule
 Number = Fraction | float
 Evaluated = Number | str | bool | dt.date | None
 """None is NULL."""
-_SEVERITY: Final[tuple[Rule, ...]] = ("floor", "min_owners", "complement")
+_SEVERITY: Final[tuple[Rule, ...]] = ("floor", "min_owners", "dominance", "complement")
 
 
 class SuppressedValueError(Exception):
