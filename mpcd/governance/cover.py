@@ -102,7 +102,7 @@ def cover(
         rho: what the request takes of a privacy budget, in units of 10^-12; None for exact numbers.
     """
     assert tables
-    found: list[Coverage] = []
+    found: list[tuple[Held, QueryPrice]] = []
     lacking: list[tuple[Refusal, ...]] = []
     for one in held:
         if one.agreement.analyst != asked.analyst.raw or not set(tables) & set(one.agreement.offer.tables):
@@ -111,9 +111,9 @@ def cover(
         if refusals:
             lacking.append(refusals)
         else:
-            found.append(_coverage(one, asked, spent, rho))
+            found.append((one, price_query(one.agreement.rate, counters(one, Month.of(asked.at), spent))))
     if found:
-        return min(found, key=_preference)
+        return _coverage(*min(found, key=_preference), asked, rho)
     if not lacking:
         return tuple(_missing(asked.party, table) for table in sorted(tables))
     fewest = min(len(refusals) for refusals in lacking)
@@ -121,8 +121,9 @@ def cover(
     return tuple(refusal for refusals in closest[:_CLOSEST_SHOWN] for refusal in refusals)
 
 
-def _preference(one: Coverage) -> tuple[bool, int, int, bytes]:
-    return not one.held.agreement.offer.pool, one.price.minor, one.held.until, one.held.digest
+def _preference(candidate: tuple[Held, QueryPrice]) -> tuple[bool, int, int, bytes]:
+    one, price = candidate
+    return not one.agreement.offer.pool, price.minor, one.until, one.digest
 
 
 def _missing(party: PartyId, table: str) -> Refusal:
@@ -238,19 +239,22 @@ def _window(quota: Quota, at: int) -> int:
 
 
 def counters(one: Held, month: Month, spent: Spent) -> Counters:
-    """What the licence has used, as the price of its next query in `month` depends on it."""
-    return Counters(spent(_free_account(one, month), None), spent(one.account("charged", str(month)), None))
+    """What the licence has used, as far as the price of its next query in `month` depends on it."""
+    rate = one.agreement.rate
+    return Counters(
+        spent(_free_account(one, month), None) if rate.free_queries else 0,
+        spent(one.account("charged", str(month)), None) if rate.max_per_month is not None else 0,
+    )
 
 
 def _free_account(one: Held, month: Month) -> str:
     return one.account("free") if one.agreement.rate.free_period == "term" else one.account("free", str(month))
 
 
-def _coverage(one: Held, asked: Asked, spent: Spent, rho: int | None) -> Coverage:
-    offer, rate, month = one.agreement.offer, one.agreement.rate, Month.of(asked.at)
-    price = price_query(rate, counters(one, month, spent))
+def _coverage(one: Held, price: QueryPrice, asked: Asked, rho: int | None) -> Coverage:
+    offer = one.agreement.offer
     parts = offer.share(price.minor)
-    debits = [_query_debit(one, asked), *price_debits(one, asked.party, month, price)]
+    debits = [_query_debit(one, asked), *price_debits(one, asked.party, Month.of(asked.at), price)]
     if offer.budget_rho is not None and rho is not None:
         refusal = _refusal(asked.party, one, _BUDGET_TEXT)
         debits.append(Debit(one.account("rho"), rho, offer.budget_rho, refusal))

@@ -136,6 +136,25 @@ def test_a_pool_offers_once_all_have_signed(three: Sandbox, tmp_path: Path, caps
     assert [offered(three, party, capsys)[0][1] for party in range(3)] == ["open", "open", "open"]
 
 
+def test_a_pool_names_everybody_s_data_where_newer_data_is_not_covered(
+    three: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, legal = tmp_path / "offer.toml", tmp_path / "legal.txt"
+    text = OFFER.replace("newer_versions = true", "newer_versions = false").replace("declared_rows", "equal")
+    controllers = "".join(f'[[controller]]\nparty = {party}\nname = "H{party}"\ncontact = "h"\n' for party in range(3))
+    file.write_text(text + controllers, encoding="utf-8")
+    legal.write_text("the text", encoding="utf-8")
+    capsys.readouterr()
+    assert owner(three, 0, "offer", "make", str(file), "--legal", str(legal), "--dry-run", "--json") == 0
+    made = SignedOffer.from_bytes(bytes.fromhex(json.loads(capsys.readouterr().out)["offer"])).offer
+    assert [(party, table) for party, table, _ in made.versions] == [(0, "gbsg2"), (1, "gbsg2"), (2, "gbsg2")]
+    for party, _, version in made.versions:
+        with three.admin(party) as client:
+            published = client.call("mpc.v1.TableList")["tables"]
+        assert version in json.dumps(published)
+    assert len(offered(three, 0, capsys)) == 1
+
+
 def kept(profile: Profile) -> list[tuple[Path, Deed]]:
     files = sorted((profile.directory / "licences").glob("*.licence"))
     return [(path, Deed.from_bytes(path.read_bytes())) for path in files]
@@ -200,6 +219,7 @@ def second(three: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     for party in range(3):
         text = OFFER.replace('split = "declared_rows"', "").replace("{ queries = 3, days = 30 }", '"none"')
         text = text.replace('"10.00"', '"0"').replace("Academic", f"Free {party}")
+        text += '[[duty]]\ncode = "PUB"\ndays = 0\nafter = "end"\n'
         file, legal = tmp_path / f"{party}.toml", tmp_path / "legal.txt"
         file.write_text(text + '[[controller]]\nname = "A"\ncontact = "a"\n', encoding="utf-8")
         legal.write_text("the text", encoding="utf-8")
@@ -240,6 +260,32 @@ def test_a_revocation_ends_what_runs_and_what_comes(
     assert owner(three, 0, "licence", "show", name, "--out", str(tmp_path / "proof.licence")) == 0
     assert analyst(three, "licence", "verify", str(tmp_path / "proof.licence")) == 0
     assert "party 0" in capsys.readouterr().out
+
+
+def test_what_is_owed_besides_money_is_listed_until_it_is_met(
+    three: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = next(one for _, one in kept(three.profile) if one.agreement.offer.title == "Free 0").agreement.digest.hex()
+    capsys.readouterr()
+    assert owner(three, 0, "licence", "obligations") == 0
+    listed = capsys.readouterr().out
+    assert "due  " in listed  # since its licence was revoked
+    assert "PUB" in listed
+    paper = tmp_path / "paper.pdf"
+    paper.write_bytes(b"published")
+    assert owner(three, 0, "licence", "fulfil", name[:16], "PUB", "--evidence", str(paper)) == 0
+    capsys.readouterr()
+    assert owner(three, 0, "licence", "obligations") == 0
+    assert "PUB" not in capsys.readouterr().out
+
+
+def test_a_withdrawn_offer_is_not_there_any_more(three: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    made = next(one.offer for one, _ in offered(three, 2, capsys) if one.offer.title == "Free 2")
+    name = made.digest.hex()[:16]
+    assert owner(three, 2, "offer", "withdraw", name) == 0
+    assert analyst(three, "licence", "accept", name, "--licensee", "University", "--yes") == 4
+    assert "No offer begins" in capsys.readouterr().err
+    assert {party for party, _, _ in refused(three)} == {0}
 
 
 def test_an_analyst_ends_a_licence(three: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
