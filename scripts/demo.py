@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
+import demo_rights
 import duckdb
 
 from mpcd.api.client import Client
@@ -29,6 +30,7 @@ DATA = ROOT / "tests" / "data"
 TABLES = ("gbsg2", "wdbc", "lung")
 BIN = Path(sys.executable).parent
 TOLERANCE = 1e-9
+FLOOR = 11
 RESTRICTED = """\
 # The policy of hospital 2 in this demo: it lets its receptor columns be averaged, never filtered or grouped.
 purposes = ["NRES"]
@@ -131,9 +133,11 @@ class Demo:
         self.environment.pop("MPCD_PROFILE", None)
         self.wrong: list[str] = []
 
-    def mpcctl(self, *arguments: str, expect: int = 0) -> None:
-        """Run `mpcctl` as a user would; its output is shown as it is."""
-        say(f"$ mpcctl {shlex.join(arguments)}")
+    def mpcctl(self, *arguments: str, expect: int = 0, shown: bool = True) -> str:
+        """Run `mpcctl` as a user would and return what it wrote; unless it is not `shown`, as it comes."""
+        if shown:
+            say(f"$ mpcctl {shlex.join(word.replace(f'{self.directory}/', '') for word in arguments)}")
+        written = []
         with subprocess.Popen(
             [BIN / "mpcctl", *arguments],
             env=self.environment,
@@ -145,10 +149,13 @@ class Demo:
             timer.start()
             assert done.stdout is not None
             for line in done.stdout:  # as it comes: starting a consortium takes some seconds
-                say(line.rstrip())
+                written.append(line)
+                if shown:
+                    say(line.rstrip())
             timer.cancel()
         if done.returncode != expect:
-            self.wrong.append(f"mpcctl {arguments[0]} ended with {done.returncode}, not {expect}")
+            self.wrong.append(f"mpcctl {shlex.join(arguments)} ended with {done.returncode}, not {expect}")
+        return "".join(written)
 
     def up(self) -> None:
         """Make the sandbox."""
@@ -290,9 +297,23 @@ def run(demo: Demo) -> None:
     demo.mpcctl("sql", UNPLANNABLE, expect=4)
     heading("Before asking: what a request would open, need and cost")
     demo.mpcctl("explain", QUESTIONS[0].sql)
+    differencing(demo)
     heading("On the record, at the first hospital")
     demo.mpcctl("ledger", "verify")
     demo.mpcctl("sandbox", "status")
+
+
+def differencing(demo: Demo) -> None:
+    """Two questions whose cohorts differ by a few people: the second is not answered."""
+    heading("A differencing pair: each question has a large cohort, their difference has few people")
+    whole, most = "SELECT COUNT(*), AVG(age) FROM gbsg2", "WHERE age < 76"
+    persons = duckdb.execute(f"SELECT COUNT(*) FROM gbsg2 WHERE NOT ({most[6:]})").fetchone()
+    say(f"pooled, {persons[0] if persons else 0} persons are in the first question's cohort alone")
+    answered = demo.mpcctl("sql", "--quiet", whole)
+    stopped = demo.mpcctl("sql", "--quiet", f"{whole} {most}")
+    few = persons is not None and 0 < persons[0] < FLOOR
+    if not few or "suppressed" in answered or "suppressed" not in stopped:
+        demo.wrong.append("the differencing pair was answered, or is none")
 
 
 def main() -> int:
@@ -302,6 +323,8 @@ def main() -> int:
         demo = Demo(Path(name))
         try:
             run(demo)
+            demo.mpcctl("sandbox", "down")
+            demo_rights.Act(demo.mpcctl, heading, demo.wrong, demo.directory).play(DATA / "gbsg2.csv")
         finally:
             demo.mpcctl("sandbox", "down")
     heading("Done" if not demo.wrong else "Something was wrong")
