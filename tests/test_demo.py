@@ -21,7 +21,9 @@ def demo() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = sys.modules["mpcd_demo"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(path.parent))  # as for a script: its second act stands beside it
+        spec.loader.exec_module(module)
     return module
 
 
