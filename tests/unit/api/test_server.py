@@ -504,7 +504,8 @@ def test_a_forgotten_job_keeps_no_result() -> None:
 async def test_the_trio_client_speaks_to_the_server(serve: Any, backend: Any, consortium: Any) -> None:
     async with serve() as path, client_trio.connect(path, consortium.profile) as client:
         assert client.node.party_name == "hospital-0"
-        assert (await client.describe())["consortium"] == "three-hospitals"
+        assert (await client.describe())["call"] == "describe"
+        assert backend.calls[-1][1][:2] == ("discovery", "describe")
         assert (await client.explain("SELECT COUNT(*) FROM t"))["rounds"] == 9
         backend.failure = NotAuthorised("no")
         with pytest.raises(NotAuthorised):

@@ -58,12 +58,43 @@ COLUMNS = [
     _column("tsize", "decimal", unit="mm", decimals=1, bounds=[0, 2005], nullable=True, uses=["aggregate"]),
     _column("day", "date", bounds=[0, 366]),
 ]
+DUTIES = {
+    "purposes": ["GRU"],
+    "conditions": ["NCU"],
+    "licence": "required",
+    "offers": [b"d" * 32],
+    "approvals": {"min": 2, "executions": 1, "deadline_seconds": 1_209_600},
+    "granularity": {"day": "in whole months"},
+    "noise_only": False,
+    "noise": True,
+    "queries": 100,
+    "queries_days": 30,
+    "data_version": "ab" * 32,
+    "gives_rows": True,
+}
+PLAIN_DUTIES = {**DUTIES, "conditions": [], "licence": "none", "offers": [], "approvals": None, "queries": None}
+RULES = {"profile": "cms-11", "security": "malicious", "safe_threshold": 11}
+OTHERS = [{**column, "uses": ["group"]} if column["name"] == "horTh" else column for column in COLUMNS]
+TABLE = {"name": "t", "owners": [0, 1, 2], "rows_max": 500}
+
+
+def _party(number: int, **said: Any) -> dict[str, Any]:
+    plain = {"error": "", "message": "", "accepted": True, "stewards": [], "rules": RULES, "tables": []}
+    return {"id": number, "name": f"hospital-{number}", "roles": ["input", "compute"], **plain, **said}
+
+
 DESCRIBED = {
     "consortium": "three-hospitals",
     "roster_version": 1,
-    "parties": [{"id": 0, "name": "hospital-0", "roles": ["input", "compute"]}],
-    "tables": [{"name": "t", "owners": [0, 1, 2], "rows_max": 500, "columns": COLUMNS}],
+    "parties": [
+        _party(
+            0, tables=[{**TABLE, **DUTIES, "columns": COLUMNS}], stewards=[{"name": "Data", "contact": "d@h.example"}]
+        ),
+        _party(1, tables=[{**TABLE, **PLAIN_DUTIES, "granularity": {}, "columns": OTHERS}]),
+        _party(2, error="mpc.PeerUnavailable", message="hospital-2 is not connected", accepted=None),
+    ],
 }
+NOTHING = {**DESCRIBED, "parties": [_party(number, accepted=False, rules={}) for number in range(3)]}
 EXPLAINED = {
     "plan_hash": bytes(range(32)),
     "columns": ["horTh", "count", "total"],
@@ -194,10 +225,10 @@ PEERS = [
 ]
 SCENARIOS: dict[str, tuple[list[str], Callable[[Any], None] | None]] = {
     "help": (["--help"], None),
-    "describe": (["describe"], _answer("describe", DESCRIBED)),
-    "describe-table": (["describe", "t"], _answer("describe", DESCRIBED)),
-    "describe-no-table": (["describe", "u"], _answer("describe", DESCRIBED)),
-    "describe-nothing": (["describe"], _answer("describe", {**DESCRIBED, "tables": []})),
+    "describe": (["describe"], _answer("domain", DESCRIBED)),
+    "describe-table": (["describe", "t"], _answer("domain", DESCRIBED)),
+    "describe-no-table": (["describe", "u"], _answer("domain", DESCRIBED)),
+    "describe-nothing": (["describe"], _answer("domain", NOTHING)),
     "explain": (["explain", SQL], _answer("explain", EXPLAINED)),
     "explain-refused": (
         ["explain", SQL],
