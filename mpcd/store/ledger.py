@@ -26,6 +26,7 @@ from mpcd.governance import chain
 from mpcd.governance.chain import LedgerHead, commitment, genesis, sealed_digest
 from mpcd.governance.entries import LedgerEntry
 from mpcd.ids import SessionId
+from mpcd.store.receipts import digest as receipt_digest
 
 TABLES: Final = (
     # Entries from `split` on have a header of their own in their hash, those before are of the first format.
@@ -105,12 +106,12 @@ _ALL: Final = """
     FROM entry e LEFT JOIN content c ON c.sequence = e.sequence ORDER BY e.sequence
 """
 
-_BOUND: Final = ("request_digest", "plan_hash", "analyst", "sealed_digest")
+_BOUND: Final = ("request_digest", "plan_hash", "analyst", "sealed_digest", "receipt_digest")
 """What entries say about their session's row, in the order of `_SESSIONS`."""
 
 _SESSIONS: Final = """
-    SELECT s.session, s.state, s.request_digest, s.plan_hash, s.analyst, d.digest, d.release
-    FROM session s LEFT JOIN sealed d USING (session)
+    SELECT s.session, s.state, s.request_digest, s.plan_hash, s.analyst, d.digest, r.digest, d.release, r.signed
+    FROM session s LEFT JOIN sealed d USING (session) LEFT JOIN receipt r USING (session)
 """
 
 _WRONG_ACCOUNT: Final = """
@@ -325,7 +326,7 @@ class _Check:
         """Every session's state is what its entries say, and a result is there exactly if one was recorded."""
         seen = 0
         away = self._sessions_away(connection)
-        for session, state, *bound, release in connection.execute(_SESSIONS):
+        for session, state, *bound, release, receipt in connection.execute(_SESSIONS):
             label = f"session {session.hex()[:16]}"
             told_states = tuple(self.by_session.get(session, ()))
             seen += session not in away
@@ -337,8 +338,11 @@ class _Check:
             for name, value in zip(_BOUND, bound, strict=True):
                 if name in told and told[name] != value:
                     raise LedgerInvalid(f"the {name} of {label} is not the one that its ledger entry names")
-            if release is not None and sealed_digest(release) != bound[-1]:
+            if release is not None and sealed_digest(release) != bound[-2]:
                 raise LedgerInvalid(f"the sealed result of {label} was changed")
+            unsaid = "sealed_digest" in told and "receipt_digest" not in told
+            if receipt is not None and (unsaid or receipt_digest(receipt) != bound[-1]):
+                raise LedgerInvalid(f"the receipt of {label} was changed")
         wrong = connection.execute(_WRONG_ACCOUNT).fetchone()
         if wrong is not None:
             raise LedgerInvalid(f"the account `{wrong[0]}` is not the sum of its debits")

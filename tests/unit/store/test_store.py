@@ -736,6 +736,41 @@ def test_reading_work_cannot_write(store: Store, apart: bool) -> None:
     assert store.read(lambda c: c.execute("SELECT count(*) FROM domain").fetchone(), apart=apart) == (0,)
 
 
+RECEIPTS = {
+    "receipt lost": ("DELETE FROM receipt",),
+    "receipt changed": ("UPDATE receipt SET signed = x'00'",),
+    "receipt and digest changed": ("UPDATE receipt SET signed = x'00', digest = zeroblob(32)",),
+    "receipt of another session": (
+        "UPDATE receipt SET session = (SELECT session FROM session WHERE state = 'agreed')",
+    ),
+    "receipt made up": (
+        (
+            "INSERT INTO receipt SELECT s.session, 1, r.signed, r.digest FROM session s, receipt r "
+            "WHERE s.state = 'released'"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("meddling", RECEIPTS)
+def test_a_receipt_is_what_its_entry_says(directory: Path, meddling: str) -> None:
+    store = Store.open(directory)
+    for number in (1, 2, 3):
+        agree(store, number)
+    entry = entries.recorded(RequestDigest(name(1)), PLAN, released_digest=None, opened=["count"])
+    store.commit_recorded(name(1), entry, b"sealed", now=NOW, receipt=(1, b"signed receipt"))
+    record(store, 2)
+    store.commit_released(name(2), RELEASED, now=NOW)
+    store.verify_ledger()
+    store.close()
+    with closing(sqlite3.connect(directory / FILE_NAME)) as connection:
+        for statement in RECEIPTS[meddling]:
+            connection.execute(statement)
+        connection.commit()
+    with pytest.raises(LedgerInvalid, match=r"receipt"):
+        verify_ledger(directory)
+
+
 MEDDLINGS = {
     "the head's hash": ("UPDATE head SET hash = zeroblob(32)",),
     "the head's count": ("UPDATE head SET count = count + 1",),
