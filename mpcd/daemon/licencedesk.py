@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
@@ -362,13 +362,11 @@ class LicenceDesk:
         await self._stop(agreement)
 
     async def _stop(self, agreement: Agreement) -> None:
-        """End the analyst's sessions but for those that are booked on other licences alone."""
-        other: Collection[bytes] = await self._journal.read(
-            partial(licences.running_elsewhere, licence=agreement.digest, analyst=agreement.analyst)
-        )
+        """End the holder's sessions but for those that are booked on other licences alone."""
+        holder, other = await self._journal.read(partial(licences.running_elsewhere, licence=agreement.digest))
 
         def concerns(signed: SignedRequest) -> bool:
-            return signed.request.analyst.raw == agreement.analyst and signed.digest() not in other
+            return signed.request.analyst.raw == holder and signed.digest() not in other
 
         self._end_sessions(concerns, "its licence was revoked")
 

@@ -95,7 +95,8 @@ def cover(
     """The licence that covers `asked`, or why none does.
 
     Args:
-        held: what this owner holds of the analyst's licences, ended ones perhaps among them.
+        held: what this owner has of the analyst's licences, those of keys that the analyst's replaced, and ended ones
+            perhaps, among them.
         asked: the request.
         tables: those of its tables that this owner gives under licence alone; at least one.
         spent: of this owner's accounts.
@@ -105,7 +106,7 @@ def cover(
     found: list[tuple[Held, QueryPrice]] = []
     lacking: list[tuple[Refusal, ...]] = []
     for one in held:
-        if one.agreement.analyst != asked.analyst.raw or not set(tables) & set(one.agreement.offer.tables):
+        if not set(tables) & set(one.agreement.offer.tables):
             continue
         refusals = _problems(one, asked, tables, spent, rho)
         if refusals:

@@ -16,6 +16,7 @@ from mpcd.errors import Busy, LimitExceeded, NotFound, RequestInvalid, StoreFail
 from mpcd.governance import entries
 from mpcd.governance.access import Access, AccessBook, Evidence, SignedAccessRequest, Terms
 from mpcd.identity import VerifyKey
+from mpcd.store import licences
 from mpcd.store.ledger import Append
 
 State = Literal["pending", "accepted", "refused", "replaced", "expired"]
@@ -267,6 +268,7 @@ def grant(connection: sqlite3.Connection, append: Append, row: RequestRow, terms
     connection.execute("INSERT OR REPLACE INTO access_entry VALUES (?, ?, NULL, '')", (entry.key.raw, entry.to_bytes()))
     append(_entry("accepted", row.signed, by))
     if entry.replaces is not None:
+        licences.pass_on(connection, entry.replaces.raw, entry.key.raw)
         _end(connection, append, entry.replaces, by, f"replaced by the key {entry.key.fingerprint()}", at)
     return entry
 

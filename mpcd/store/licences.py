@@ -1,9 +1,10 @@
 """Offers and licences as their owner keeps them (SQLite).
 
 An offer is `pending` while a pool's owners have not all signed, then `open`, then perhaps `withdrawn`, which ends no
-licence.  A licence keeps the agreement's bytes, the same as the analyst's; a revocation stands beside it and moves its
-end forward.  Rows are never deleted: past receipts name them.  What was used under a licence stands in the accounts of
-the sessions' debits (`governance/cover.py`).
+licence.  A licence keeps the agreement's bytes, the same as the analyst's; its holder is the key that accepted it, or
+the one that the owner has accepted in that one's place.  A revocation stands beside it and moves its end forward.  Rows
+are never deleted: past receipts name them.  What was used under a licence stands in the accounts of the sessions'
+debits (`governance/cover.py`).
 
 Everything that changes something has its entry in the same transaction.
 """
@@ -40,7 +41,7 @@ TABLES: Final[tuple[str, ...]] = (
     """CREATE TABLE licence (
         digest BLOB PRIMARY KEY,
         offer BLOB NOT NULL REFERENCES offer (digest),
-        analyst BLOB NOT NULL,
+        holder BLOB NOT NULL,
         until_milliseconds INTEGER NOT NULL,
         agreement BLOB NOT NULL,
         revoked_milliseconds INTEGER,
@@ -48,7 +49,7 @@ TABLES: Final[tuple[str, ...]] = (
         CHECK ((revocation IS NULL) = (revoked_milliseconds IS NULL))
     ) STRICT, WITHOUT ROWID""",
     # With all that a decision looks at before it knows which agreements it has not read yet.
-    "CREATE INDEX licence_by_analyst ON licence (analyst, until_milliseconds, revoked_milliseconds)",
+    "CREATE INDEX licence_by_holder ON licence (holder, until_milliseconds, revoked_milliseconds)",
     "CREATE INDEX licence_by_end ON licence (until_milliseconds)",
     # Duties that the owner found fulfilled, with the digest of what was shown.
     """CREATE TABLE licence_met (
@@ -178,7 +179,7 @@ def accept(connection: sqlite3.Connection, append: Append, agreed: Agreement, *,
     if known is None or known.state != "open":
         raise NotFound("no such offer is open here; it may have been withdrawn")
     (count,) = connection.execute(
-        "SELECT count(*) FROM licence WHERE analyst = ? AND until_milliseconds > ?", (agreed.analyst, at)
+        "SELECT count(*) FROM licence WHERE holder = ? AND until_milliseconds > ?", (agreed.analyst, at)
     ).fetchone()
     if count >= limits.LICENCES_PER_ANALYST_MAX:
         raise LimitExceeded(f"you hold {count} licences of this owner already; let some end first")
@@ -220,7 +221,7 @@ def revoke(connection: sqlite3.Connection, append: Append, revocation: Revocatio
 def held(connection: sqlite3.Connection, analyst: bytes) -> list[LicenceRow]:
     """An analyst's licences, those that end last first: every one in force is among them, ended ones may be."""
     rows = connection.execute(
-        "SELECT digest, revoked_milliseconds FROM licence WHERE analyst = ? ORDER BY until_milliseconds DESC LIMIT ?",
+        "SELECT digest, revoked_milliseconds FROM licence WHERE holder = ? ORDER BY until_milliseconds DESC LIMIT ?",
         (analyst, limits.LICENCES_PER_ANALYST_MAX),
     )
     return [LicenceRow(*row) for row in rows]
@@ -253,7 +254,7 @@ def deeds(
         count: how many at most.
     """
     rows = connection.execute(
-        "SELECT agreement, revocation FROM licence WHERE until_milliseconds > ?1 AND (?2 IS NULL OR analyst = ?2) "
+        "SELECT agreement, revocation FROM licence WHERE until_milliseconds > ?1 AND (?2 IS NULL OR holder = ?2) "
         "ORDER BY until_milliseconds, digest LIMIT ?3",
         (ending_after, analyst, -1 if count is None else count),
     )
@@ -322,14 +323,20 @@ def spending(connection: sqlite3.Connection) -> Spent:
     return spent
 
 
-def running_elsewhere(connection: sqlite3.Connection, licence: bytes, analyst: bytes) -> set[bytes]:
-    """Requests of the analyst whose sessions run here under no debit of `licence`: its end is none of theirs."""
+def running_elsewhere(connection: sqlite3.Connection, licence: bytes) -> tuple[bytes, set[bytes]]:
+    """Who holds a licence, and their requests whose sessions run under no debit of it: its end is none of theirs."""
+    (holder,) = connection.execute("SELECT holder FROM licence WHERE digest = ?", (licence,)).fetchone()
     rows = connection.execute(
         "SELECT s.request_digest FROM session s WHERE s.state IN ('agreed', 'recorded') AND s.analyst = ? "
         "AND NOT EXISTS (SELECT 1 FROM debit d WHERE d.session = s.session AND d.account = ?)",
-        (analyst, f"licence/{licence.hex()}/queries"),
+        (holder, f"licence/{licence.hex()}/queries"),
     )
-    return {digest for (digest,) in rows}
+    return holder, {digest for (digest,) in rows}
+
+
+def pass_on(connection: sqlite3.Connection, old: bytes, new: bytes) -> None:
+    """Let the key that an owner accepted in the place of another hold that one's licences; agreements stay."""
+    connection.execute("UPDATE licence SET holder = ? WHERE holder = ?", (new, old))
 
 
 def _about(digest: bytes) -> str:

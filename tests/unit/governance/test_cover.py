@@ -122,9 +122,8 @@ def test_only_tables_under_licence_must_be_covered() -> None:
 
 
 def test_nothing_held_says_where_to_look() -> None:
-    bobs = accepted(offer(), key("bob"))
     elsewhere = held(offer(grants=(Grant("aids", None),)))
-    for licences in ([], [Held(bobs.digest, bobs)], [elsewhere]):
+    for licences in ([], [elsewhere]):
         (said,) = reasons(licences, asked())
         assert "you hold none" in said
         assert "licence offers" in said

@@ -13,8 +13,9 @@ from mpcd import limits
 from mpcd.errors import Busy, NotFound, RequestInvalid
 from mpcd.governance.access import AccessRequest, Evidence, SignedAccessRequest, Terms
 from mpcd.identity import SigningKey
-from mpcd.store import Store, access
+from mpcd.store import Store, access, licences
 from mpcd.store.access import RequestRow
+from mpcd.testing import licensing
 
 NOW = 1_790_000_000_000
 DAY = 86_400_000
@@ -163,6 +164,19 @@ def test_a_replacement_ends_the_old_key_in_the_same_transaction(store: Store) ->
     assert book.accepted(key(1).public, NOW) is None
     assert book.accepted(key(2).public, NOW) is not None
     assert told(store) == ["asked", "accepted", "asked", "accepted", "ended"]
+
+
+def test_a_licence_goes_with_the_key_that_replaces_another(store: Store) -> None:
+    grant(store, receive(store, signed(1)), Terms())
+    made = licensing.offer()
+    agreement = licensing.accepted(made, key(1))
+    store.write(
+        lambda c, append: licences.put_offer(c, append, licensing.signed(made), by="operator", at=NOW), now=NOW / 1000
+    )
+    store.write(lambda c, append: licences.accept(c, append, agreement, by="uid 5", at=NOW), now=NOW / 1000)
+    grant(store, receive(store, signed(2, replaces=key(1).public)), Terms())
+    assert read(store, licences.held, key(1).public.raw) == []
+    assert [row.digest for row in read(store, licences.held, key(2).public.raw)] == [agreement.digest]
 
 
 def test_ending_is_final_and_said_once(store: Store) -> None:

@@ -209,6 +209,19 @@ def test_an_end_concerns_only_what_is_booked_on_the_licence(store: Store) -> Non
     mine = run(store, 1, f"licence/{agreement.digest.hex()}/queries")
     other = run(store, 2, "licence/other/queries")
     without = run(store, 3, None)
-    elsewhere = store.read(lambda c: licences.running_elsewhere(c, agreement.digest, agreement.analyst))
+    holder, elsewhere = store.read(lambda c: licences.running_elsewhere(c, agreement.digest))
+    assert holder == agreement.analyst
     assert elsewhere == {bytes(other), bytes(without)}
     assert bytes(mine) not in elsewhere
+
+
+def test_licences_go_with_a_key_that_takes_the_place_of_another(store: Store) -> None:
+    agreement, new = given(store, offer()), key("anna's new one").public.raw
+    put(store, signed(offer()))
+    bobs = accepted(offer(), key("bob"))
+    take(store, bobs)
+    store.write(lambda c, _: licences.pass_on(c, agreement.analyst, new), now=NOW)
+    assert store.read(lambda c: licences.held(c, agreement.analyst)) == []
+    assert store.read(lambda c: licences.held(c, new)) == [LicenceRow(agreement.digest, None)]
+    assert store.read(lambda c: licences.deeds(c, analyst=new)) == [Deed(agreement)]
+    assert store.read(lambda c: licences.held(c, bobs.analyst)) == [LicenceRow(bobs.digest, None)]
