@@ -95,7 +95,7 @@ class Sandbox:
         """Start the daemon of `party` again on its old port and state."""
         record = layout.read_record(self.directory)
         assert record is not None
-        with socket.create_server(("127.0.0.1", record.hospitals[party].port)) as listener, children_live_on():
+        with listen(record.hospitals[party].port) as listener, children_live_on():
             process = processes.identify(processes.start(self.home(party), listener).pid)
         hospitals = tuple(
             replace(hospital, process=process) if hospital.party == party else hospital for hospital in record.hospitals
@@ -174,6 +174,19 @@ def children_live_on() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         yield
+
+
+def listen(port: int) -> socket.socket:
+    """A listener on a port that was free before, once whatever has taken it for a moment meanwhile is gone."""
+    made: list[socket.socket] = []
+
+    def bound() -> bool:
+        with contextlib.suppress(OSError):
+            made.append(socket.create_server(("127.0.0.1", port)))
+        return bool(made)
+
+    wait_until(bound)
+    return made[0]
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = PATIENT_SECONDS) -> None:

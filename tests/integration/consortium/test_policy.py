@@ -20,6 +20,7 @@ import pytest
 
 from mpcd.api.types import Map
 from mpcd.errors import Busy, ConfigurationInvalid, MpcdError, Refused
+from mpcd.identity import SigningKey
 from mpcd.sandbox.prepare import TableFiles
 
 if TYPE_CHECKING:
@@ -229,3 +230,25 @@ def test_a_steward_sees_and_checks_the_policy_from_the_command_line(house: Sandb
     assert checked.returncode == 1
     assert "draft.toml:" in checked.stderr
     assert "cannot be published by month" in checked.stderr
+
+
+def test_explain_lists_missing_licences_approvals_and_uses_per_owner(house: Sandbox) -> None:
+    approver = f'\n[[approver]]\nname = "Doris"\nkey = "{SigningKey.generate(os.urandom).public}"\n'
+    for party, old, new in (
+        (0, 'name = "gbsg2"', 'name = "gbsg2"\nlicence = "required"'),
+        (2, 'name = "gbsg2"', 'name = "gbsg2"\napprovals = { min = 1 }'),
+        (2, "rate = { requests_per_hour = 1 }", ""),
+    ):
+        file = policy_file(house, party)
+        written = file.read_text(encoding="utf-8").replace(old, new)
+        file.write_text(written + (approver if "approvals" in new else ""), encoding="utf-8")
+        assert reload(house, party)["changed"]
+    with house.client(1) as client:
+        answer = client.explain("SELECT AVG(tsize) FROM gbsg2")
+    assert reasons(house, "SELECT AVG(tsize) FROM gbsg2", 1) == [(0, "licence", "gbsg2"), (2, "column", "gbsg2.tsize")]
+    waits = answer["waits"]
+    assert isinstance(waits, list)
+    assert [each["party"] for each in waits if isinstance(each, dict)] == [2]
+    with house.client(1) as client, pytest.raises(Refused) as caught:
+        client.sql(COUNT)
+    assert {(int(r.party), r.rule) for r in caught.value.reasons} == {(0, "licence"), (2, "approval")}
