@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from itertools import product
+from fractions import Fraction
+from itertools import combinations, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ import pytest
 from mpcd.api.flow import Answer
 from mpcd.plan import spans
 from mpcd.results.table import NULL, Suppressed
+from mpcd.testing import disclosure
 
 if TYPE_CHECKING:
     from tests.integration.consortium.conftest import Row, Sandbox
@@ -31,7 +33,10 @@ TABLES = ("gbsg2", "wdbc", "lung")
 TOLERANCE = 1e-9
 THRESHOLD = 11
 OWNERS_MIN = 3
-SEVERITY = ("floor", "min_owners", "complement")
+SEVERITY = ("floor", "min_owners", "dominance", "complement")
+ROUNDS_MAX = 100
+ROUNDS_WITHOUT_KEYS_MAX = 52
+DOMINANT = 2, Fraction("0.9"), Fraction("0.1")
 
 Test = Callable[["Row"], bool]
 
@@ -65,6 +70,30 @@ class Gate:
 
     inside: Test = everybody
     also: tuple[Test, ...] = ()
+    sums: tuple[str, ...] = ()
+    """Columns whose product is summed; none: persons are counted."""
+
+    @property
+    def outside(self) -> tuple[Test, ...]:
+        """All that must pass besides the inside."""
+        rest = () if self.inside is everybody else (lambda row: not self.inside(row),)
+        return (*rest, *self.also)
+
+
+def mean(of: str, gate: Gate) -> list[Gate]:
+    """What a sum or an average of a column hangs on, beside the count of its rows."""
+    return [gate, replace(gate, sums=(of,))]
+
+
+def spread(of: str, gate: Gate) -> list[Gate]:
+    """Of a variance."""
+    return [*mean(of, gate), replace(gate, sums=(of, of))]
+
+
+def pair(x: str, y: str, gate: Gate, *, squares: bool = True) -> list[Gate]:
+    """Of a correlation or a regression; a covariance has no squares."""
+    products = [(x,), (y,), (x, y), *([(x, x), (y, y)] if squares else [])]
+    return [gate, *(replace(gate, sums=sums) for sums in products)]
 
 
 CELL = Gate()
@@ -136,53 +165,58 @@ QUESTIONS = (
     Question("SELECT COUNT(*) FROM gbsg2", "gbsg2", [[CELL]]),
     Question(
         "SELECT horTh, COUNT(*), AVG(age) FROM gbsg2 GROUP BY horTh",
-        "gbsg2", [[CELL], [CELL]], keys=(text("horTh"),),
+        "gbsg2", [[CELL], mean("age", CELL)], keys=(text("horTh"),),
     ),
     Question(
         "SELECT horTh, COUNT(*), AVG(age), STDDEV_SAMP(tsize), CORR(progrec, estrec) FROM gbsg2 "
         "WHERE menostat = 'Post' GROUP BY horTh",
-        "gbsg2", [[CELL]] * 4, where=lambda row: row["menostat"] == "Post", keys=(text("horTh"),),
+        "gbsg2", [[CELL], mean("age", CELL), spread("tsize", CELL), pair("progrec", "estrec", CELL)],
+        where=lambda row: row["menostat"] == "Post", keys=(text("horTh"),),
     ),
     Question(
         "SELECT tgrade, menostat, COUNT(*), SUM(pnodes), VAR_POP(tsize) FROM gbsg2 GROUP BY tgrade, menostat",
-        "gbsg2", [[CELL]] * 3, keys=(text("tgrade"), text("menostat")),
+        "gbsg2", [[CELL], mean("pnodes", CELL), spread("tsize", CELL)], keys=(text("tgrade"), text("menostat")),
     ),
     Question(
         "SELECT age // 10 * 10 AS decade, COUNT(*), AVG(pnodes) FROM gbsg2 GROUP BY decade",
-        "gbsg2", [[CELL]] * 2, keys=(band("age", 10),),
+        "gbsg2", [[CELL], mean("pnodes", CELL)], keys=(band("age", 10),),
     ),
     Question(
         "SELECT age // 5 * 5, tgrade, COUNT(*), SUM(tsize) FROM gbsg2 GROUP BY 1, 2",
-        "gbsg2", [[CELL]] * 2, keys=(band("age", 5), text("tgrade")),
+        "gbsg2", [[CELL], mean("tsize", CELL)], keys=(band("age", 5), text("tgrade")),
     ),
     Question(
         "SELECT tgrade, COUNT(*) FILTER (WHERE pnodes > 10), AVG(age) FILTER (WHERE pnodes > 10), COUNT(*) "
         "FROM gbsg2 GROUP BY tgrade",
-        "gbsg2", [[MANY_NODES], [MANY_NODES], [CELL]], keys=(text("tgrade"),),
+        "gbsg2", [[MANY_NODES], mean("age", MANY_NODES), [CELL]], keys=(text("tgrade"),),
     ),
     Question(
         "SELECT STDDEV_POP(estrec), COVAR_SAMP(age, tsize), COVAR_POP(progrec, estrec) FROM gbsg2 "
         "WHERE age BETWEEN 40 AND 60 AND horTh IN ('yes')",
-        "gbsg2", [[CELL]] * 3, where=lambda row: 40 <= number(row, "age") <= 60 and row["horTh"] == "yes",
+        "gbsg2",
+        [spread("estrec", CELL), pair("age", "tsize", CELL, squares=False),
+         pair("progrec", "estrec", CELL, squares=False)],
+        where=lambda row: 40 <= number(row, "age") <= 60 and row["horTh"] == "yes",
     ),
     Question(
         "SELECT horTh, REGR_SLOPE(time, pnodes), REGR_INTERCEPT(time, pnodes), REGR_R2(time, pnodes) FROM gbsg2 "
         "GROUP BY horTh",
-        "gbsg2", [[CELL]] * 3, keys=(text("horTh"),),
+        "gbsg2", [pair("time", "pnodes", CELL)] * 3, keys=(text("horTh"),),
     ),
     Question(
         "SELECT tgrade, age // 20, SUM(cens), COUNT(*) FROM gbsg2 GROUP BY 1, 2",
-        "gbsg2", [[CENSORED], [CELL]], keys=(text("tgrade"), lambda row: int(number(row, "age")) // 20),
+        "gbsg2", [[CELL, *mean("cens", CENSORED)[1:]], [CELL]],
+        keys=(text("tgrade"), lambda row: int(number(row, "age")) // 20),
     ),
     Question(
         "SELECT horTh, SUM(CASE WHEN pnodes > 3 THEN tsize END), AVG(CASE WHEN pnodes > 10 THEN age END) FROM gbsg2 "
         "GROUP BY horTh",
-        "gbsg2", [[SOME_BESIDE_MANY], [MANY_BESIDE_SOME]], keys=(text("horTh"),),
+        "gbsg2", [mean("tsize", SOME_BESIDE_MANY), mean("age", MANY_BESIDE_SOME)], keys=(text("horTh"),),
     ),
     Question(
         "SELECT CASE WHEN age < 45 THEN 0 WHEN age < 60 THEN 1 ELSE 2 END AS class, COUNT(*), AVG(time) FROM gbsg2 "
         "GROUP BY 1 ORDER BY 1",
-        "gbsg2", [[CELL]] * 2, keys=(age_class,), ordered=True,
+        "gbsg2", [[CELL], mean("time", CELL)], keys=(age_class,), ordered=True,
     ),
     Question(
         "SELECT menostat, COUNT(*) FROM gbsg2 WHERE horTh LIKE 'y%' AND tgrade <> 'II' GROUP BY menostat",
@@ -192,73 +226,101 @@ QUESTIONS = (
     Question(
         "SELECT COUNT(*) + 1, SUM(pnodes) / COUNT(*), SUM(age * tsize), AVG(age + tsize) FROM gbsg2 "
         "WHERE NOT (age > 50 OR tgrade = 'III')",
-        "gbsg2", [[CELL]] * 4, where=lambda row: number(row, "age") <= 50 and row["tgrade"] != "III",
+        "gbsg2",
+        [[CELL], mean("pnodes", CELL), [CELL, Gate(sums=("age", "tsize"))],
+         [CELL, Gate(sums=("age",)), Gate(sums=("tsize",))]],
+        where=lambda row: number(row, "age") <= 50 and row["tgrade"] != "III",
     ),
     Question(
         "SELECT VAR_SAMP(progrec), SUM(progrec), SUM(-estrec), AVG(2 * age - tsize) FROM gbsg2 WHERE progrec > estrec",
-        "gbsg2", [[CELL]] * 4, where=lambda row: number(row, "progrec") > number(row, "estrec"),
+        "gbsg2",
+        [spread("progrec", CELL), mean("progrec", CELL), mean("estrec", CELL),
+         [CELL, Gate(sums=("age",)), Gate(sums=("tsize",))]],
+        where=lambda row: number(row, "progrec") > number(row, "estrec"),
     ),
-    Question("SELECT COUNT(*), SUM(age) FROM gbsg2 WHERE age > 99", "gbsg2", [[CELL]] * 2, where=lambda row: False),
     Question(
-        "SELECT COUNT(*), AVG(age) FROM gbsg2 WHERE age >= 78", "gbsg2", [[CELL]] * 2,
+        "SELECT COUNT(*), SUM(age) FROM gbsg2 WHERE age > 99", "gbsg2", [[CELL], mean("age", CELL)],
+        where=lambda row: False,
+    ),
+    Question(
+        "SELECT COUNT(*), AVG(progrec), VAR_SAMP(progrec) FROM gbsg2 WHERE age >= 70",
+        "gbsg2", [[CELL], mean("progrec", CELL), spread("progrec", CELL)], where=lambda row: number(row, "age") >= 70,
+    ),
+    Question(
+        "SELECT tgrade, COUNT(*), SUM(estrec), VAR_POP(estrec), SUM(progrec * progrec) FROM gbsg2 WHERE pnodes >= 8 "
+        "GROUP BY tgrade",
+        "gbsg2",
+        [[CELL], mean("estrec", CELL), spread("estrec", CELL), [CELL, Gate(sums=("progrec", "progrec"))]],
+        keys=(text("tgrade"),), where=lambda row: number(row, "pnodes") >= 8,
+    ),
+    Question(
+        "SELECT COUNT(*), AVG(age) FROM gbsg2 WHERE age >= 78", "gbsg2", [[CELL], mean("age", CELL)],
         where=lambda row: number(row, "age") >= 78,
     ),
     Question(
         'SELECT "ph.ecog", COUNT(*), AVG(age), AVG("wt.loss"), STDDEV_SAMP("wt.loss") FROM lung GROUP BY "ph.ecog"',
-        "lung", [[CELL], [CELL], [LOSS], [LOSS]], keys=(whole("ph.ecog"),),
+        "lung", [[CELL], mean("age", CELL), mean("wt.loss", LOSS), spread("wt.loss", LOSS)], keys=(whole("ph.ecog"),),
     ),
     Question(
         'SELECT sex, COUNT("wt.loss"), COUNT("meal.cal"), SUM("meal.cal"), COUNT(*) FROM lung GROUP BY sex',
-        "lung", [[LOSS_BESIDE_MEAL], [MEAL_BESIDE_LOSS], [MEAL_BESIDE_LOSS], [CELL]], keys=(whole("sex"),),
+        "lung", [[LOSS_BESIDE_MEAL], [MEAL_BESIDE_LOSS], mean("meal.cal", MEAL_BESIDE_LOSS), [CELL]],
+        keys=(whole("sex"),),
     ),
     Question(
         'SELECT COUNT(*), AVG(age), SUM("wt.loss") FROM lung WHERE "wt.loss" IS NULL',
-        "lung", [[CELL], [CELL], [LOSS]], where=lambda row: row["wt.loss"] is None,
+        "lung", [[CELL], mean("age", CELL), mean("wt.loss", LOSS)], where=lambda row: row["wt.loss"] is None,
     ),
     Question("SELECT inst, COUNT(*) FROM lung GROUP BY inst", "lung", [[CELL]], keys=(whole("inst"),)),
     Question(
-        "SELECT COUNT(*), AVG(age) FROM lung WHERE inst IN (1, 12)", "lung", [[CELL]] * 2,
+        "SELECT COUNT(*), AVG(age) FROM lung WHERE inst IN (1, 12)", "lung", [[CELL], mean("age", CELL)],
         where=lambda row: num(row, "inst") in {1, 12},
     ),
     Question(
         'SELECT sex, COUNT(*), AVG("wt.loss") FROM lung WHERE NOT ("wt.loss" > 5) GROUP BY sex',
-        "lung", [[CELL], [CELL]], keys=(whole("sex"),),
+        "lung", [[CELL], mean("wt.loss", CELL)], keys=(whole("sex"),),
         where=lambda row: row["wt.loss"] is not None and number(row, "wt.loss") <= 5,
     ),
     Question(
         'SELECT "ph.karno", COUNT(*), AVG(age) FROM lung WHERE "wt.loss" < 0 OR "meal.cal" > 1000 GROUP BY "ph.karno"',
-        "lung", [[CELL]] * 2, keys=(whole("ph.karno"),),
+        "lung", [[CELL], mean("age", CELL)], keys=(whole("ph.karno"),),
         where=lambda row: (num(row, "wt.loss") or 0) < 0 or (num(row, "meal.cal") or 0) > 1000,
     ),
     Question(
         'SELECT sex, CORR(age, "wt.loss"), REGR_COUNT(age, "meal.cal"), COUNT("ph.karno") FROM lung GROUP BY sex',
-        "lung", [[gate] for gate in THREE_PRESENT], keys=(whole("sex"),),
+        "lung", [pair("age", "wt.loss", THREE_PRESENT[0]), *([gate] for gate in THREE_PRESENT[1:])],
+        keys=(whole("sex"),),
     ),
     Question(
         'SELECT AVG("wt.loss") FILTER (WHERE sex = 2), COUNT(*) FILTER (WHERE "ph.ecog" = 3), '
         'COUNT(*) FILTER (WHERE "ph.ecog" >= 1) FROM lung',
         "lung",
-        [[LOSS_OF_WOMEN], [ECOG_3], [ECOG_1]],
+        [mean("wt.loss", LOSS_OF_WOMEN), [ECOG_3], [ECOG_1]],
     ),
     Question(
         "SELECT target, COUNT(*), AVG(mean_smoothness), VAR_SAMP(mean_radius), REGR_SLOPE(mean_texture, mean_radius), "
         "REGR_R2(mean_texture, mean_radius) FROM wdbc GROUP BY target ORDER BY target DESC",
-        "wdbc", [[CELL]] * 5, keys=(whole("target"),), ordered=True,
+        "wdbc",
+        [[CELL], mean("mean_smoothness", CELL), spread("mean_radius", CELL),
+         *[pair("mean_texture", "mean_radius", CELL)] * 2],
+        keys=(whole("target"),), ordered=True,
     ),
     Question(
         "SELECT SUM(mean_radius), SUM(mean_radius * mean_texture), COVAR_POP(mean_radius, mean_smoothness) FROM wdbc "
         "WHERE mean_radius > 15.5 AND mean_symmetry <= 0.2",
-        "wdbc", [[CELL]] * 3,
+        "wdbc",
+        [mean("mean_radius", CELL), [CELL, Gate(sums=("mean_radius", "mean_texture"))],
+         pair("mean_radius", "mean_smoothness", CELL, squares=False)],
         where=lambda row: number(row, "mean_radius") > 15.5 and number(row, "mean_symmetry") <= 0.2,
     ),
     Question(
         "SELECT COUNT(*), AVG(mean_texture), STDDEV_SAMP(mean_symmetry) FROM wdbc WHERE target = 1 "
         "AND mean_texture BETWEEN 15 AND 20.25",
-        "wdbc", [[CELL]] * 3, where=lambda row: row["target"] == "1" and 15 <= number(row, "mean_texture") <= 20.25,
+        "wdbc", [[CELL], mean("mean_texture", CELL), spread("mean_symmetry", CELL)],
+        where=lambda row: row["target"] == "1" and 15 <= number(row, "mean_texture") <= 20.25,
     ),
     Question(
         "SELECT target, SUM(target), AVG(mean_radius) FROM wdbc WHERE mean_smoothness > 0.1 GROUP BY target",
-        "wdbc", [[Gate(also=(is_("target", 0), is_("target", 1)))], [CELL]], keys=(whole("target"),),
+        "wdbc", [mean("target", CELL), mean("mean_radius", CELL)], keys=(whole("target"),),
         where=lambda row: number(row, "mean_smoothness") > 0.1,
     ),
 )  # fmt: skip
@@ -276,18 +338,81 @@ def rule_of(counts: Sequence[int]) -> str | None:
     return None if sum(count > 0 for count in counts) >= OWNERS_MIN else "min_owners"
 
 
-def hidden(cell: Sequence[Sequence[Row]], gates: Sequence[Gate]) -> str | None:
-    """The rule that hides an output in a cell, given the true rows of each hospital in it."""
-    found = set()
-    for gate in gates:
+Cells = Mapping[tuple[object, ...], list[list["Row"]]]
 
-        def count(test: Test) -> list[int]:
-            return [sum(map(test, rows)) for rows in cell]
 
-        inside = rule_of(count(gate.inside))
-        outside = [count(lambda row, gate=gate: not gate.inside(row)), *map(count, gate.also)]  # type: ignore[misc]
-        found.add(inside or ("complement" if any(map(rule_of, outside)) else None))
-    return next((rule for rule in SEVERITY if rule in found), None)
+def persons(cell: Sequence[Sequence[Row]], test: Test) -> list[int]:
+    """How many rows of each hospital pass."""
+    return [sum(map(test, rows)) for rows in cell]
+
+
+def passes(counts: Sequence[int]) -> bool:
+    """Whether so many persons may be shown, nobody left out."""
+    return any(counts) and rule_of(counts) is None
+
+
+def first_look(cell: Sequence[Sequence[Row]], gate: Gate) -> str | None:
+    """The rule that hides one cell of a gate by the persons in it."""
+    inside = rule_of(persons(cell, gate.inside))
+    return inside or ("complement" if any(rule_of(persons(cell, test)) for test in gate.outside) else None)
+
+
+def is_dominated(cell: Sequence[Sequence[Row]], gate: Gate) -> bool:
+    """Whether few persons make up the gate's sum, in the cell or in what is left of it."""
+
+    def contribution(row: Row) -> Fraction:
+        return math.prod((Fraction(row[name] or 0) for name in gate.sums), start=Fraction(1))
+
+    for test in (gate.inside, *gate.outside):
+        parts = [
+            {number: contribution(row) for number, row in enumerate(rows) if test(row) and present(*gate.sums)(row)}
+            for rows in cell
+        ]
+        if disclosure.dominated(parts, *DOMINANT, persons_disjoint=True):  # type: ignore[arg-type]
+            return True
+    return False
+
+
+def hidden(cells: Cells, order: Sequence[tuple[object, ...]], gate: Gate) -> dict[tuple[object, ...], str | None]:
+    """The rule that hides each cell of one gate; `order`: the cells as they are numbered."""
+    counted = {key: first_look(cells[key], gate) for key in order}
+    found = {
+        key: "dominance" if rule is None and gate.sums and is_dominated(cells[key], gate) else rule
+        for key, rule in counted.items()
+    }
+    more: set[tuple[object, ...]] = set()
+    width = len(order[0]) if order else 0
+    for size in range(width):
+        for kept in combinations(range(width), size):
+            groups: dict[tuple[object, ...], list[tuple[object, ...]]] = {}
+            for key in order:
+                groups.setdefault(tuple(key[place] for place in kept), []).append(key)
+            for group in groups.values():
+                more |= beside(cells, group, gate, counted, found)
+    return {key: "complement" if key in more else rule for key, rule in found.items()}
+
+
+def beside(
+    cells: Cells,
+    group: Sequence[tuple[object, ...]],
+    gate: Gate,
+    counted: Mapping[tuple[object, ...], str | None],
+    found: Mapping[tuple[object, ...], str | None],
+) -> set[tuple[object, ...]]:
+    """What must be hidden as well, lest a total less the shown cells of the group tells of the hidden ones."""
+    suppressed = [key for key in group if found[key] is not None]
+    hollow = any(counted[key] is None for key in suppressed)
+
+    def fine(test: Test) -> bool:
+        each = [persons(cells[key], test) for key in suppressed if counted[key] is not None]
+        together = [sum(column) for column in zip(*each, strict=True)]
+        return passes(together) or not (hollow or any(together))
+
+    if all(map(fine, (gate.inside, *gate.outside))):
+        return set()
+    shown = [key for key in group if found[key] is None and any(persons(cells[key], gate.inside))]
+    solid = [key for key in shown if all(passes(persons(cells[key], test)) for test in gate.outside)]
+    return {min(solid, key=lambda key: sum(persons(cells[key], gate.inside)))} if solid else set(shown)
 
 
 @dataclass
@@ -367,10 +492,13 @@ def test_the_answer_is_duckdbs_less_what_the_rules_hide(question: Question, sand
     assert len(mine) == len(answer.table.rows)
     if question.ordered:
         assert list(mine) == list(by_key)
+    order = sorted(mine) if question.ordered else list(mine)
+    rules = {gate: hidden(cells, order, gate) for gates in question.outputs for gate in gates}
     for key, row in mine.items():
         assert len(row) == len(question.outputs)
         for ours, theirs, gates in zip(row, by_key[key], question.outputs, strict=True):
-            rule = hidden(cells[key], gates)
+            found = {rules[gate][key] for gate in gates}
+            rule = next((rule for rule in SEVERITY if rule in found), None)
             truth.seen[rule] = truth.seen.get(rule, 0) + 1
             if rule is None:
                 assert agree(ours, theirs), (key, ours, theirs)
@@ -384,7 +512,7 @@ def test_the_answer_is_duckdbs_less_what_the_rules_hide(question: Question, sand
     assert spent(answer)[f"compute{party}"] == [predicted["rounds"], compute[party]]
     assert spent(answer)[f"input{party}"][1] == predicted["input"]
     assert explained["rounds"] == predicted["rounds"]
-    assert int(str(explained["rounds"])) <= 36
+    assert int(str(explained["rounds"])) <= (ROUNDS_MAX if question.keys else ROUNDS_WITHOUT_KEYS_MAX)
     assert explained["bytes_sent"] == {"compute": max(map(int, map(str, compute))), "input": predicted["input"]}
     assert explained["refusals"] == []
     assert answer.info.security == explained["security"] == "malicious"
