@@ -10,7 +10,8 @@ values.  A corrupt party neither learns a sample nor moves one: all products are
 are computed once, for all thresholds; "the block exceeds the threshold's block" and "equals it" are XORs of them, so
 local.  A carry tree over the blocks joins them, (G, E) of high and low giving (G_high + E_high G_low, E_high E_low); at
 the lowest block G is "reaches", so that the root says U >= t.  Blocks of 4 where a U meets many thresholds (Gaussian),
-of 2 where it meets one (Laplace).
+of 2 where it meets one (Laplace).  Where there is much to do, Gaussian flags go through the blocks one after another
+instead, lowest first: 15 ANDs instead of 26, for 15 rounds instead of 4.
 
 *Counting.*  Thresholds ascend, so the flags [U >= t_k] are a row of ones, then zeros.  Bit j of how many ones is the
 XOR of the flags at k = 2^j, 2 2^j, 3 2^j, ...: it changes exactly there.  Local.
@@ -24,7 +25,7 @@ needs as many comparisons as there are outcomes).
 
 Sources: Dwork, Kenthapadi, McSherry, Mironov, Naor 2006; Fu and Wang 2024 (arXiv 2409.10667) for why in the MPC.
 Security: the semi-honest protocols' (each AND and product is recorded for `verify`).
-Cost: `cost(...)`; a batch of samples takes 8 rounds (Laplace) or 9 (Gaussian).
+Cost: `cost(...)`; a batch of samples takes 8 rounds (Laplace), or 9 (a little Gaussian) or 20 (much of it).
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ from mpcd.sharing.planes import ones
 
 _BLOCK_LAPLACE: Final = 2
 _BLOCK_GAUSSIAN: Final = 4
+_CHAINED_MIN: Final = 2**18
+"""Comparisons side by side from which fewer ANDs are worth more rounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +136,7 @@ def cost(tables: Sequence[Table], field: Field, cells: int) -> Cost:
         drawn = sum(unit.drawn for unit in batch) * words * WORD_BITS
         total += _cost_products(_BLOCK_LAPLACE if laplace else _BLOCK_GAUSSIAN, drawn)
         compared = sum(unit.compared for unit in batch) * words * WORD_BITS
-        total += adders.cost_last_carry(BITS // (_BLOCK_LAPLACE if laplace else _BLOCK_GAUSSIAN), compared)
+        total += _cost_joined(_BLOCK_LAPLACE if laplace else _BLOCK_GAUSSIAN, compared)
         wide = sum(unit.bits for unit in batch)
         if not laplace:
             total += cost_and(wide // 2, cells)
@@ -217,8 +220,27 @@ async def _reached(
     products = await _products(ctx.narrow("products"), drawn, block)
     exceeds, equals = await ctx.compute(_compare_blocks, products.a, products.b, groups, words, block, ctx.index)
     count = sum(len(group) for group in groups) * words * WORD_BITS
-    flags = await adders.last_carry(ctx.narrow("tree"), Planes(*exceeds, count), Planes(*equals, count))
+    flags = await _joined(ctx.narrow("tree"), block, Planes(*exceeds, count), Planes(*equals, count))
     return flags.unstack([cells] * sum(len(group) for group in groups))
+
+
+def _chained(block: int, count: int) -> bool:
+    return block == _BLOCK_GAUSSIAN and count >= _CHAINED_MIN
+
+
+async def _joined(ctx: Context, block: int, exceeds: Planes, equals: Planes) -> Planes:
+    """From the blocks' relations to the whole numbers': [U >= threshold]."""
+    if not _chained(block, exceeds.count):
+        return await adders.last_carry(ctx, exceeds, equals)
+    reached = exceeds.plane(0)
+    for place in range(1, exceeds.width):
+        reached = exceeds.plane(place) ^ await and_(ctx.narrow(f"block{place}"), equals.plane(place), reached)
+    return reached
+
+
+def _cost_joined(block: int, count: int) -> Cost:
+    blocks = BITS // block
+    return (blocks - 1) * cost_and(1, count) if _chained(block, count) else adders.cost_last_carry(blocks, count)
 
 
 async def _products(ctx: Context, x: Planes, block: int) -> Planes:

@@ -61,8 +61,9 @@ def signed(values: Sequence[int], field: Field = FP) -> list[int]:
 # ------------------------------------------------------------------------------------------------ comparisons
 
 
-@pytest.mark.parametrize("block", [2, 4])
-def test_comparisons_are_exact_at_every_edge(block: int) -> None:
+@pytest.mark.parametrize(("block", "chained"), [(2, False), (4, False), (4, True)])
+def test_comparisons_are_exact_at_every_edge(block: int, chained: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(noise, "_CHAINED_MIN", 0 if chained else 2**30)
     thresholds = (0, 1, 2, 15, 16, 17, 2**32 - 1, 2**32, 0x0123456789ABCDEF, 2**63, 2**64 - 2, 2**64 - 1)
     edges = sorted({min(max(t + d, 0), 2**64 - 1) for t in thresholds for d in (-1, 0, 1)})
     words = -(-len(edges) // 64) * 64
@@ -207,12 +208,13 @@ def test_one_step_never_draws_twice() -> None:
 
 
 @pytest.mark.parametrize("tables", [SMALL, LEAVES, (*SMALL, *LEAVES), (LaplaceTable(()),)])
-@pytest.mark.parametrize("cells", [1, 64, 65, 200])
+@pytest.mark.parametrize("cells", [1, 64, 65, 2000])
 @pytest.mark.parametrize("field", [FP, FQ])
 def test_cost_is_exact(tables: tuple[Table, ...], cells: int, field: Field) -> None:
     world = World(6, field)
     world.run(draw, tables=tables, field=field, cells=cells)
     assert world.counted() == noise.cost(tables, field, cells)
+    assert bool(world.messages("block15")) == (cells == 2000 and LEAVES[1] in tables)
 
 
 def test_cost_is_exact_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,11 +260,15 @@ def test_the_largest_vector_is_known() -> None:
         (SMALL, "second"),
         (LEAVES, "rest"),
         (LEAVES, "negative"),
+        (LEAVES, "block1"),
+        (LEAVES, "block15"),
     ],
 )
 def test_a_changed_message_aborts_before_anything_opens(
-    tables: tuple[Table, ...], step: str, party: int, change: str
+    tables: tuple[Table, ...], step: str, party: int, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if step.startswith("block"):
+        monkeypatch.setattr(noise, "_CHAINED_MIN", 0)
     world = World(8, verifier=Malicious).tamper(step, party, change)  # type: ignore[arg-type]  # of `CHANGES`
     with pytest.raises(MpcdError) as caught:
         world.run(opened(together), tables=tables, field=FP, cells=5)
