@@ -193,6 +193,8 @@ LICENCE_DAYS_MAX: Final = 36_525
 """Term of a licence, window of a quota, time that a duty has: a hundred years."""
 OFFERS_OPEN_MAX: Final = 1_000
 """Of one owner, open or waiting for signatures."""
+OFFERS_PENDING_MAX: Final = 100
+"""Of pools, that others have sent and that wait for signatures here."""
 LICENCES_PER_ANALYST_MAX: Final = 64
 """In force at one owner at once."""
 OFFER_ANALYSTS_MAX: Final = 1_000

@@ -148,7 +148,7 @@ class LicenceDesk:
         self.check(offer)
         signed = SignedOffer(offer, (offer.sign(self.me, self._key),)).with_signatures(signatures)
         signed.verify(self.keys)
-        return await self._put(signed, "operator")
+        return await self._put(signed, licences.OPERATOR)
 
     async def sign_named(self, name: str) -> OfferRow:
         """Sign a pool's offer that waits here for us; raises as `sign`."""
@@ -286,14 +286,12 @@ class LicenceDesk:
             raise Refused(tuple(Refusal(self.me, "licence", name, f"party {name}: {why}") for why in reasons))
 
     async def of_analyst(self, analyst: VerifyKey) -> list[tuple[Deed, int]]:
-        """An analyst's licences here, ended ones among them, each countersigned, with the queries it was used for."""
+        """An analyst's licences here, those that end last first, countersigned, with the queries they were used for."""
 
         def work(connection: sqlite3.Connection) -> list[tuple[Deed, int]]:
             spent = licences.spending(connection)
-            return [
-                (self._countersigned(deed), _used(deed, spent))
-                for deed in licences.deeds(connection, analyst=analyst.raw, count=4 * limits.LICENCES_PER_ANALYST_MAX)
-            ]
+            found = (licences.deed(connection, row.digest) for row in licences.held(connection, analyst.raw))
+            return [(self._countersigned(deed), _used(deed, spent)) for deed in found if deed is not None]
 
         return await self._journal.read(work)
 

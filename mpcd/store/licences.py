@@ -27,6 +27,7 @@ from mpcd.governance.offer import DutyCode, SignedOffer, offer_name
 from mpcd.store import accounts
 from mpcd.store.ledger import Append
 
+OPERATOR: Final = "operator"
 OfferState = Literal["pending", "open", "withdrawn"]
 
 TABLES: Final[tuple[str, ...]] = (
@@ -88,7 +89,7 @@ def put_offer(connection: sqlite3.Connection, append: Append, signed: SignedOffe
         connection: in a transaction.
         append: puts an entry on the record.
         signed: verified.
-        by: who brought it: `operator`, or `party N`.
+        by: who brought it: `OPERATOR`, or `party N`.
         at: milliseconds since 1970.
 
     Returns:
@@ -100,7 +101,7 @@ def put_offer(connection: sqlite3.Connection, append: Append, signed: SignedOffe
     digest = signed.offer.digest
     known = find_offer(connection, digest)
     if known is None:
-        _check_room(connection, at)
+        _check_room(connection, by, at)
     merged = signed if known is None else known.signed.with_signatures(signed.signatures)
     if known is not None and (merged == known.signed or known.state == "withdrawn"):
         return known
@@ -110,18 +111,26 @@ def put_offer(connection: sqlite3.Connection, append: Append, signed: SignedOffe
         "state = excluded.state, signed = excluded.signed, changed_milliseconds = excluded.changed_milliseconds",
         (digest, state, merged.to_bytes(), merged.offer.open_until, at),
     )
+    if state == "pending" and by != OPERATOR:
+        return OfferRow(merged, state)  # nothing of ours is decided yet, and a peer cannot fill the ledger
     signers: list[Value] = [int(party) for party, _ in merged.signatures]
     details: dict[str, Value] = {"state": state, "tables": list(merged.offer.tables), "signed_by": signers}
     append(entries.noted("offered", by=by, about=_about(digest), digest=digest, details=details))
     return OfferRow(merged, state)
 
 
-def _check_room(connection: sqlite3.Connection, at: int) -> None:
-    (count,) = connection.execute(
-        "SELECT count(*) FROM offer WHERE state <> 'withdrawn' AND open_until > ?", (at,)
+def _check_room(connection: sqlite3.Connection, by: str, at: int) -> None:
+    """Raise `LimitExceeded` where another offer is too many; what others send never takes our own people's room."""
+    connection.execute("DELETE FROM offer WHERE state = 'pending' AND open_until <= ?", (at,))
+    pending, current = connection.execute(
+        "SELECT count(*) FILTER (WHERE state = 'pending'), count(*) FROM offer "
+        "WHERE state <> 'withdrawn' AND open_until > ?",
+        (at,),
     ).fetchone()
-    if count >= limits.OFFERS_OPEN_MAX:
-        raise LimitExceeded(f"{limits.OFFERS_OPEN_MAX} offers are open or pending here; withdraw some first")
+    if by != OPERATOR and pending >= limits.OFFERS_PENDING_MAX:
+        raise LimitExceeded(f"{pending} offers of pools wait for signatures here already; ask again later")
+    if current >= limits.OFFERS_OPEN_MAX:
+        raise LimitExceeded(f"{current} offers are open or pending here; withdraw some first")
 
 
 def withdraw_offer(connection: sqlite3.Connection, append: Append, digest: bytes, *, at: int) -> None:
@@ -136,7 +145,7 @@ def withdraw_offer(connection: sqlite3.Connection, append: Append, digest: bytes
     if known.state == "withdrawn":
         return
     connection.execute("UPDATE offer SET state = 'withdrawn', changed_milliseconds = ? WHERE digest = ?", (at, digest))
-    append(entries.noted("offered", by="operator", about=_about(digest), digest=digest, details={"state": "withdrawn"}))
+    append(entries.noted("offered", by=OPERATOR, about=_about(digest), digest=digest, details={"state": "withdrawn"}))
 
 
 def find_offer(connection: sqlite3.Connection, digest: bytes) -> OfferRow | None:
@@ -306,7 +315,7 @@ def meet(
         raise NotFound(f"this licence has no duty {code}")
     connection.execute("INSERT OR REPLACE INTO licence_met VALUES (?, ?, ?, ?)", (licence, code, at, evidence))
     details = {"duty": code, "evidence": evidence, "state": "met"}
-    append(entries.noted("licensed", by="operator", about=_about(licence), digest=licence, details=details))
+    append(entries.noted("licensed", by=OPERATOR, about=_about(licence), digest=licence, details=details))
 
 
 def met(connection: sqlite3.Connection, licence: bytes) -> dict[str, int]:

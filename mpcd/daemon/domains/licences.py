@@ -104,8 +104,14 @@ class LicencesDomain:
 
     async def _asked_mine(self, _party: PartyId, payload: Reply) -> Reply:
         analyst = self._analyst(payload, INQUIRY_MINE)
-        deeds = await self._node.licences.of_analyst(analyst)
-        return {"licences": [{"deed": deed.to_bytes(), "queries": queries} for deed, queries in deeds]}
+        found: list[Reply] = []
+        room = limits.PEER_REPLY_BYTES_MAX // 2
+        for deed, queries in await self._node.licences.of_analyst(analyst):
+            data = deed.to_bytes()
+            room -= len(data)
+            if room > 0:
+                found.append({"deed": data, "queries": queries})
+        return {"licences": found}
 
     async def _asked_end(self, party: PartyId | None, payload: Reply) -> Reply:
         await self._node.licences.end(_octets(payload, "revocation"), party)

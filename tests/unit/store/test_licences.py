@@ -26,8 +26,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened.close()
 
 
-def put(store: Store, one: SignedOffer) -> OfferRow:
-    return store.write(lambda c, append: licences.put_offer(c, append, one, by="operator", at=MADE_AT), now=NOW)
+def put(store: Store, one: SignedOffer, by: str = licences.OPERATOR, at: int = MADE_AT) -> OfferRow:
+    return store.write(lambda c, append: licences.put_offer(c, append, one, by=by, at=at), now=NOW)
 
 
 def take(store: Store, agreement: Agreement, at: int = MADE_AT) -> None:
@@ -110,6 +110,27 @@ def test_only_so_many_offers(store: Store, monkeypatch: pytest.MonkeyPatch) -> N
     put(store, signed(offer()))
     with pytest.raises(LimitExceeded):
         put(store, signed(offer(title="another")))
+
+
+def test_what_others_send_fills_neither_our_room_nor_our_ledger(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "OFFERS_PENDING_MAX", 1)
+    first, second = pool(1, 2), pool(1, 2, title="another")
+
+    def half(made: Offer) -> SignedOffer:
+        return SignedOffer(made, (made.sign(PartyId(2), party_key(2)),))
+
+    put(store, half(first), "party 2")
+    assert kinds(store) == []
+    with pytest.raises(LimitExceeded, match="wait for signatures"):
+        put(store, half(second), "party 2")
+    put(store, half(second))
+    assert kinds(store) == ["offered"]
+    put(store, signed(first), "party 2")
+    assert kinds(store) == ["offered", "offered"]
+    # What nobody completed in time goes.
+    put(store, half(pool(1, 2, title="third", open_until=MADE_AT + 200 * DAY_MS)), "party 2", second.open_until)
+    assert store.read(lambda c: licences.find_offer(c, second.digest)) is None
+    assert store.read(lambda c: licences.find_offer(c, first.digest)) is not None
 
 
 def test_the_first_revocation_stands(store: Store) -> None:
