@@ -21,7 +21,7 @@ from mpcd.plan.groups import Groups, has_aggregate
 from mpcd.plan.ir import LogicalPlan
 from mpcd.plan.keys import plan_key
 from mpcd.plan.moments import Moments
-from mpcd.plan.names import Names, find_column, near
+from mpcd.plan.names import Names, find_column
 from mpcd.plan.nodes import ColumnRef, GroupKey, Join, JoinKind, Source, Truth
 from mpcd.plan.relation import Relation, build
 from mpcd.plan.rows import Rows, flatten, unwrap
@@ -163,7 +163,8 @@ def _source(node: exp.Expr, roster: Roster) -> Source:
     for table in roster.tables:
         if table.name.casefold() == name.casefold():
             return Source(table.name, node.alias or table.name)
-    raise PlanInvalid(f"there is no table {name[:60]!r}{near(name, (table.name for table in roster.tables))}")
+    # No suggestion: which tables there are is not for everybody to know; `describe` lists those that one may ask about.
+    raise PlanInvalid(f"there is no table {name[:60]!r}")
 
 
 def _join(

@@ -74,7 +74,7 @@ SELECT COUNT(*) FROM nothing
 -- PlanInvalid: there is no table 'nothing'
 
 SELECT COUNT(*) FROM gbsg
--- PlanInvalid: there is no table 'gbsg'; did you mean 'gbsg2'?
+-- PlanInvalid: there is no table 'gbsg'
 
 SELECT COUNT(agee) FROM gbsg2
 -- PlanInvalid: there is no column 'agee'; did you mean 'age'?
