@@ -204,6 +204,14 @@ def rules(plan: PhysicalPlan, rules_of: Mapping[str, PartyId]) -> list[str]:
             f"{whose('safe_nk_k')}, or of which the second-largest person would know the largest within "
             f"{numbers.safe_pratio_p} of it{whose('safe_pratio_p')}, whatever one owner knows of its own part"
         )
+    if numbers.differencing:
+        lines.append(
+            "differencing: whom an output is about must differ from whom any earlier question was about by as many "
+            "persons as a cell needs, nobody included, unless it is the same group by its very definition; what does "
+            f"not is shown as suppressed by the floor{whose('differencing')}"
+        )
+    else:
+        lines.append("differencing: not compared with earlier questions, as every owner allows it")
     if numbers.safe_round_base > 1:
         lines.append(f"rounding: to multiples of {numbers.safe_round_base}{whose('safe_round_base')}")
     lines.append(_security(plan, rules_of))
@@ -213,7 +221,6 @@ def rules(plan: PhysicalPlan, rules_of: Mapping[str, PartyId]) -> list[str]:
             "carried but not evaluated in this version: "
             + ", ".join(f"{name} = {number!r}" for name, number in missing.items())
         )
-    lines.append("not evaluated in this version: differencing against earlier answers")
     return lines
 
 
