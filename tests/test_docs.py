@@ -66,4 +66,4 @@ def test_every_exit_code_is_in_operating() -> None:
     codes = {int(code) for code in re.findall(r"(?m)^\| (\d+) \|", text)}
     ours = (mpcctl.FAILED, mpcctl.REFUSED, mpcctl.REQUEST_WRONG, mpcctl.UNAVAILABLE, mpcctl.RESULT_INVALID)
     theirs = (mpcd.GOOD, mpcd.FAILED, mpcd.USAGE, mpcd.WRONG_FILE)
-    assert codes == {*ours, mpcctl.INTERRUPTED, *theirs}
+    assert codes == {*ours, mpcctl.WAITING, mpcctl.INTERRUPTED, *theirs}
