@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from mpcd.api import noisy
 from mpcd.api.flow import Info
 from mpcd.api.types import Map, NodeInfo
 from mpcd.canonical import Value
@@ -33,6 +34,7 @@ def as_map(table: Table, info: Info, node: NodeInfo) -> Map:
         "spent": info.facts.get("spent"),
         "predicted": info.facts.get("predicted"),
         "seconds": info.facts.get("seconds"),
+        "privacy": None if (ask := noisy.asked(info.plan)) is None else ask.to_value(),
         "notes": list(table.notes),
         "duties": list(duties(_terms(info).get("duties"))),
     }

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mpcd.api.flow import Options
+from mpcd.api.types import JobResult, Method
 from mpcd.errors import PlanUnsupported, Refused, RequestInvalid
 from mpcd.governance import privacy
 from mpcd.governance.privacy import Ask
@@ -35,7 +36,15 @@ GROUPED = "SELECT horTh, COUNT(*) AS n, AVG(age) AS mean FROM gbsg2 GROUP BY hor
 
 def text(budget: str) -> str:
     uses = 'horTh = ["filter", "group"]\nage = ["filter", "group", "aggregate"]\n'
-    return f'purposes = ["NRES"]\n[[table]]\nname = "gbsg2"\n{budget}\n[table.uses]\n{uses}'
+    visits = '[[table]]\nname = "visits"\nbudget = { rho = 1000 }\nuses = { ward = ["group"], cost = ["aggregate"] }\n'
+    return f'purposes = ["NRES"]\n[[table]]\nname = "gbsg2"\n{budget}\n[table.uses]\n{uses}\n{visits}'
+
+
+def visits() -> str:
+    """Persons of one to six visits each; the rows of one person stand apart."""
+    rows = [(person, visit) for visit in range(6) for person in range(300) if visit <= person % 6]
+    lines = [f"{person},{'ABC'[(person + visit) % 3]},{10 * visit + person % 10}" for person, visit in rows]
+    return "\n".join(["person,ward,cost", *lines]) + "\n"
 
 
 TIGHT = float(ANSWERS * privacy.charge(GAUSSIAN).rho + privacy.charge(GAUSSIAN).rho / 2)
@@ -45,13 +54,15 @@ TIGHT = float(ANSWERS * privacy.charge(GAUSSIAN).rho + privacy.charge(GAUSSIAN).
 def house(
     tmp_path_factory: pytest.TempPathFactory, bring_up_consortium: Callable[..., Iterator[Sandbox]]
 ) -> Iterator[Sandbox]:
-    tables = [TableFiles("gbsg2", (DATA / "gbsg2.csv",))]
+    base = tmp_path_factory.mktemp("noise")
+    (base / "visits.csv").write_text(visits(), encoding="utf-8")
+    tables = [TableFiles("gbsg2", (DATA / "gbsg2.csv",)), TableFiles("visits", (base / "visits.csv",))]
     policies = {
         0: text('budget = { epsilon = 10, delta = 1e-6 }\nprivacy = "required"'),
         1: text(f"budget = {{ lifetime_rho = {TIGHT} }}"),
         2: text("budget = { rho = 50, lifetime_rho = 100 }"),
     }
-    yield from bring_up_consortium(tmp_path_factory.mktemp("noise"), 3, tables, policies)
+    yield from bring_up_consortium(base, 3, tables, policies)
 
 
 def options(ask: Ask = GAUSSIAN) -> Options:
@@ -94,8 +105,9 @@ def test_noisy_answers_until_the_smallest_budget_is_used_up(house: Sandbox) -> N
         assert info.plan["privacy"] is not None
         assert any("epsilon 1" in note for note in table.notes)
         assert info.facts["spent"]
-        predicted = info.facts["predicted"]
-        assert isinstance(predicted, dict)
+        with house.client(party) as client:
+            again = [JobResult.from_map(client.call(Method.RESULT, {"job": info.job})) for _ in range(2)]
+        assert again[0].releases == again[1].releases == info.kept.releases
         seen.append(table.column("n"))
     assert len(set(seen)) == ANSWERS
     with house.client() as client, pytest.raises(Refused) as caught:
@@ -105,6 +117,24 @@ def test_noisy_answers_until_the_smallest_budget_is_used_up(house: Sandbox) -> N
         refusals = client.explain(GROUPED, options())["refusals"]
     assert isinstance(refusals, list)
     assert [reason["rule"] for reason in refusals if isinstance(reason, dict)] == ["budget"]
+
+
+def test_rows_of_one_person_are_cut_to_what_is_asked_for(house: Sandbox) -> None:
+    sql = "SELECT COUNT(*) AS n FROM visits"
+    with house.client() as client:
+        with pytest.raises(PlanUnsupported, match="--rows-per-person"):
+            client.sql(sql, None, options())
+        table, _ = client.sql(sql, None, options(Ask("gaussian", "10", "0.000001", 2)))
+    counts: dict[tuple[int, str], int] = {}
+    for hospital, rows in enumerate(house.rows("visits")):
+        for row in rows:
+            counts[hospital, str(row["person"])] = counts.get((hospital, str(row["person"])), 0) + 1
+    kept, whole = sum(min(2, count) for count in counts.values()), sum(counts.values())
+    span = table.intervals[0][0]
+    assert span is not None
+    width = int(str(span.high)) - int(str(table.rows[0][0]))
+    assert abs(int(str(table.rows[0][0])) - kept) < 10 * width < whole - kept
+    assert any("at most 2 rows" in note for note in table.notes)
 
 
 def test_what_makes_no_sense_is_refused_and_costs_nothing(house: Sandbox) -> None:

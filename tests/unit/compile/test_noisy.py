@@ -16,7 +16,7 @@ from mpcd.compile.choose import program
 from mpcd.compile.noisy import NoisyProgram
 from mpcd.compile.physical import PhysicalPlan
 from mpcd.compile.program import Program
-from mpcd.errors import CheatDetected, PlanUnsupported, RequestInvalid
+from mpcd.errors import Bug, CheatDetected, PlanUnsupported, RequestInvalid
 from mpcd.field import FP, FQ, Field
 from mpcd.governance.disclosure import DisclosureRules
 from mpcd.governance.privacy import Ask, Noise
@@ -219,6 +219,26 @@ def test_two_sessions_of_one_question_draw_other_noise() -> None:
     world = World(3)
     plan = physical(LAPLACE, "semi-honest")
     assert opened(run(world, plan), 0, FP) != opened(run(world, plan), 0, FP)
+
+
+def test_one_session_never_draws_twice() -> None:
+    made = program(physical(LAPLACE, "semi-honest"))
+
+    async def twice(ctx: Context) -> None:
+        await made.run_compute(ctx)
+        await made.run_compute(ctx)
+
+    async def finished(ctx: Context) -> None:
+        await made.run_compute(ctx)
+        ctx.finish()
+        await ctx.narrow("later").random_planes(64, 64)
+
+    async def give(ctx: InputContext) -> None:
+        await made.run_input(ctx, local(0))
+
+    for again in (twice, finished):
+        with pytest.raises(Bug, match=r"not a new one|has ended|is finished"):
+            World(7).session(again, dict.fromkeys(range(3), give))
 
 
 @pytest.mark.parametrize("ask", [LAPLACE, GAUSSIAN])
