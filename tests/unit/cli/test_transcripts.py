@@ -23,7 +23,7 @@ import trio
 from mpcd.api import sockets
 from mpcd.api.server import ApiServer
 from mpcd.cli.main import main
-from mpcd.errors import Busy, LedgerInvalid, PeerGone, PlanInvalid, Refusal, Refused
+from mpcd.errors import Busy, LedgerInvalid, NotFound, PeerGone, PlanInvalid, Refusal, Refused
 from mpcd.ids import PartyId
 from mpcd.results import render
 from mpcd.results.shape import INTEGER
@@ -223,6 +223,36 @@ PEERS = [
     {"party": 1, "name": "hospital-1", "state": "connected", "address": "dialled by us", "detail": ""},
     {"party": 2, "name": "hospital-2", "state": "away", "address": "dials us", "detail": "refused\x07 twice"},
 ]
+APPROVALS = [
+    {
+        "request": b"\xab\x12" * 16, "state": "pending", "analyst": "Anna", "fingerprint": "00001 00002",
+        "purpose": "HMB", "tables": ["t"], "approved": 1, "needed": 2, "first_at": 1_700_000_000_000,
+        "closes_at": 1_700_600_000_000, "expires_at": 1_700_700_000_000, "keeper": 0,
+    },
+    {
+        "request": b"\xcd\x34" * 16, "state": "denied", "analyst": "", "fingerprint": "00001 00003", "purpose": "GRU",
+        "tables": ["t", "u"], "approved": 0, "needed": 1, "first_at": 1_700_000_000_000, "closes_at": None,
+        "expires_at": 1_700_700_000_000, "keeper": 2,
+    },
+]  # fmt: skip
+APPROVAL = {
+    **APPROVALS[0],
+    "text": "SELECT COUNT(*)\nFROM t\x1b[2J",
+    "issued_at": 1_700_000_000_000,
+    "told": ["count of rows, if it has enough persons"],
+    "data_versions": {"t": "ab" * 32},
+    "executions_max": 3,
+    "rulings": [
+        {
+            "approver": "Ida", "verdict": "approve", "decided_at": 1_700_000_100_000, "run_before": 1_700_700_000_000,
+            "executions": 1, "used": 0, "reason": "",
+        },
+        {
+            "approver": "Otto", "verdict": "withdraw", "decided_at": 1_700_000_200_000, "run_before": 0,
+            "executions": 0, "used": 0, "reason": "not before the board has met",
+        },
+    ],
+}  # fmt: skip
 SCENARIOS: dict[str, tuple[list[str], Callable[[Any], None] | None]] = {
     "help": (["--help"], None),
     "describe": (["describe"], _answer("domain", DESCRIBED)),
@@ -273,6 +303,23 @@ SCENARIOS: dict[str, tuple[list[str], Callable[[Any], None] | None]] = {
     "ledger-show-one": (["ledger", "show", "3"], _answer("ledger_entries", ENTRIES[3:4])),
     "ledger-show-failed": (["ledger", "show", "4"], _answer("ledger_entries", ENTRIES[4:])),
     "ledger-show-none": (["ledger", "show", "9"], _answer("ledger_entries", [])),
+    "explain-waits": (
+        ["explain", SQL],
+        _answer(
+            "explain",
+            {**EXPLAINED, "waits": [{"party": 1, "message": "party 1 lets people decide: 1 of 2 approvals missing"}]},
+        ),
+    ),
+    "approvals-list": (["approvals", "list"], _answer("domain", {"requests": APPROVALS})),
+    "approvals-list-all": (["approvals", "list", "--all"], _answer("domain", {"requests": APPROVALS})),
+    "approvals-list-json": (["approvals", "list", "--json"], _answer("domain", {"requests": APPROVALS})),
+    "approvals-show": (["approvals", "show", "ab12ab12"], _answer("domain", APPROVAL)),
+    "approvals-show-none": (["approvals", "show", "ab"], _answer("domain", NotFound("no request that waits here"))),
+    "approvals-approve-no-key": (["approvals", "approve", "ab12ab12"], None),
+    "requests-list": (["requests", "list"], None),
+    "requests-watch-none": (["requests", "watch", "ab12ab12"], None),
+    "sql-wait-usage": (["sql", "--wait", "7 days", SQL], None),
+    "sql-wait-too-long": (["sql", "--wait", "91d", SQL], None),
     "table-list": (["table", "list"], _answer("table_list", TABLES)),
     "table-import": (
         ["table", "import", "t"],
