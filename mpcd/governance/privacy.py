@@ -17,7 +17,8 @@ known to several.  That bounds both the L1 and the L2 distance of the vector of 
 The noise is drawn on shares by comparisons with thresholds of 64 bits (`governance.sampling`), which are close to the
 exact distributions but not equal: each sample is within `SAMPLE_DISTANCE` of the exact one.  A statistical distance of
 eta in all costs (1 + e^epsilon) eta of delta, for which a sixteenth of delta is put aside (`check_samples`): an exact
-epsilon with delta 0 does not exist here.
+epsilon with delta 0 does not exist here.  A budget of rho adds up the exact distributions; beside its own delta stand
+the sixteenths of the answers that were taken from it.
 
 *Numbers.*  Fractions, and logarithms and exponentials by `decimal`, whose `exp` and `ln` are correctly rounded to the
 80 digits used: every party, on any machine, gets the same bits.  Roundings are towards more noise and more cost by far
