@@ -9,7 +9,7 @@ A `Decision` says everything at once, so that an analyst does not find reasons o
 
 - `refusals`: why the answer is no, whatever happens later;
 - `waits`: what is missing but may still come, a person's approval;
-- `debits`: what `commit_agreed` books if the session runs: budgets, quotas, rates;
+- `debits`: what `commit_agreed` books if the session runs: budgets, quotas, prices;
 - `line`: this owner's price, if it is to be paid;
 - `terms`: what else the other parties and the analyst must know; a canonical map, part of the plan that all hash.
 
