@@ -41,7 +41,7 @@ from mpcd.protocols import convert, inputs, opening, select
 from mpcd.protocols.context import Context, InputContext
 from mpcd.protocols.cost import Cost
 from mpcd.protocols.inputs import BitsInput, FieldInput
-from mpcd.protocols.spec import BitsSpec, FieldSpec
+from mpcd.protocols.spec import BitsSpec, FieldSpec, Spec
 from mpcd.protocols.verify_batch import cost_checked
 from mpcd.release import gate, sums
 from mpcd.release.differencing import Differencing
@@ -246,25 +246,41 @@ class Program:
 
     def cost(self) -> Cost:
         """Exact rounds and bytes of all roles, from the owners' messages to the payload, verification included."""
+        total = sum(self.costs().values(), Cost())
+        return cost_checked(total) if self._plan.security == "malicious" else total
+
+    def costs(self) -> dict[str, Cost]:
+        """What each stage costs, in order, verification left out: its batches belong to all."""
         logical = self._plan.logical
-        total = inputs.cost(self._owners, self._specs)
-        total += gate.cost(
-            self._rules, logical.gates, self._owners, len(logical.cohorts), logical.cohort_width, self._words
-        )
+        rules, gates = self._rules, logical.gates
+        found = {
+            "inputs": inputs.cost(self._owners, self._specs),
+            "counts": gate.cost(rules, gates, self._owners, len(logical.cohorts), logical.cohort_width, self._words),
+        }
         for rule in self._evidence_rules:
-            total += rule.cost() + gate.cost_refuse(len(rule.gates), self._words)
+            found[rule.name] = rule.cost() + gate.cost_refuse(len(rule.gates), self._words)
         if self._margins.needed:
-            total += self._margins.cost()
-            total += gate.cost_refuse(len(self._margins.gates), self._words, zeros=False)
+            refused = gate.cost_refuse(len(self._margins.gates), self._words, zeros=False)
+            found["margins"] = self._margins.cost() + refused
         for field in FIELDS:
             places = self._values[field.name]
             if places:
                 if field.name in self._roundings:
-                    total += self._roundings[field.name].cost()
-                gates = len({logical.values[place].gate for place in places})
-                total += convert.cost_bit_to_field(field, (gates - 1) * self._words * 64 + self._cells)
-                total += select.cost_select(field, len(places) * self._cells)
-        return cost_checked(total) if self._plan.security == "malicious" else total
+                    found[f"rounding-{field.name}"] = self._roundings[field.name].cost()
+                apart = len({logical.values[place].gate for place in places})
+                spent = convert.cost_bit_to_field(field, (apart - 1) * self._words * 64 + self._cells)
+                found[f"values-{field.name}"] = spent + select.cost_select(field, len(places) * self._cells)
+        return found
+
+    @property
+    def owners(self) -> int:
+        """How many give data."""
+        return self._owners
+
+    @property
+    def specs(self) -> tuple[Spec, ...]:
+        """What each owner gives, in order."""
+        return tuple(self._specs)
 
     # ------------------------------------------------------------------------------------------ details
 

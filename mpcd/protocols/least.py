@@ -1,10 +1,10 @@
 """The place of the least number in each of many public segments, as a shared flag for every element.
 
-A tournament: a segment is cut into blocks of at most `BLOCK` neighbours.  In a block every element is compared with
-every other at once; the winner is the one that beats all, and of equals the first.  The winners play the next level.
-From the last level back a flag is kept only where its block has won.  All segments and blocks stand side by side, so
-the rounds depend on the longest segment alone: comparing all pairs of a block costs more ANDs than a binary tournament
-(7.5 comparisons for each element instead of 1) and a quarter of its levels.
+A tournament: a segment is cut into blocks of at most `BLOCK` neighbours, and of no more than its levels need.  In a
+block every element is compared with every other at once; the winner is the one that beats all, and of equals the first.
+The winners play the next level.  From the last level back a flag is kept only where its block has won.  All segments
+and blocks stand side by side, so the rounds depend on the longest segment alone: comparing all pairs of a block costs
+more ANDs than a binary tournament (up to 7.5 comparisons for each element instead of 1) and a quarter of its levels.
 
 Source: own.
 """
@@ -93,8 +93,14 @@ def _level(segments: tuple[int, ...]) -> _Level:
 
 
 def _cut(segment: int) -> list[int]:
-    """Sizes of a segment's blocks, as equal as can be."""
-    blocks = -(-segment // BLOCK)
+    """Sizes of a segment's blocks: with as few levels as blocks of `BLOCK` give, and as equal as can be."""
+    levels = 1
+    while BLOCK**levels < segment:
+        levels += 1
+    widest = 1
+    while widest**levels < segment:
+        widest += 1
+    blocks = -(-segment // widest)
     return [segment // blocks + (place < segment % blocks) for place in range(blocks)]
 
 

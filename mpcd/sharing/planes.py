@@ -50,19 +50,29 @@ def ones(width: int, count: int) -> Vector:
     return mask_in_place(np.full((width, bits.words_for(count)), _ALL_ONES, dtype=np.uint64), count)
 
 
-def _unpacked(planes: Vector, count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """One byte per bit, shape (width, count)."""
-    little = planes.astype("<u8", copy=False).view(np.uint8)
-    return np.unpackbits(little, axis=1, count=count, bitorder="little")
+def _rows(width: int) -> list[slice]:
+    """The planes, as many at once as a word holds bits of one element."""
+    return [slice(start, min(start + WORD_BITS, width)) for start in range(0, width, WORD_BITS)]
 
 
-def _packed(unpacked: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Vector:
-    """The inverse of `_unpacked`."""
-    width, count = unpacked.shape
-    little = np.zeros((width, bits.words_for(count) * 8), dtype=np.uint8)
-    packed = np.packbits(unpacked, axis=1, bitorder="little")
-    little[:, : packed.shape[1]] = packed
-    return little.view("<u8").astype(np.uint64, copy=False)
+def _taken(planes: Vector, count: int, where: Vector) -> Vector:
+    """Some elements of planes, repacked; where they stand is public."""
+    if not len(where):
+        return np.zeros((len(planes), 0), dtype=np.uint64)
+    parts = [
+        bits.to_planes(bits.from_planes(planes[rows], count)[where.astype(np.int64)], len(planes[rows]))
+        for rows in _rows(len(planes))
+    ]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _joined(pieces: Sequence[Vector], counts: Sequence[int]) -> Vector:
+    """Planes after each other without gaps."""
+    parts = []
+    for rows in _rows(len(pieces[0])):
+        elements = [bits.from_planes(piece[rows], count) for piece, count in zip(pieces, counts, strict=True)]
+        parts.append(bits.to_planes(np.concatenate(elements), len(pieces[0][rows])))
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 class Planes(Opaque):
@@ -214,17 +224,17 @@ class Planes(Opaque):
 
     def take(self, where: slice | Vector) -> Planes:
         """The elements of a slice or at public places, repacked without gaps."""
-        a = _unpacked(self.a, self.count)[:, where]
-        return Planes(_packed(a), _packed(_unpacked(self.b, self.count)[:, where]), a.shape[1])
+        chosen = np.arange(self.count, dtype=np.uint64)[where] if isinstance(where, slice) else where
+        return Planes(_taken(self.a, self.count, chosen), _taken(self.b, self.count, chosen), len(chosen))
 
     @staticmethod
     def concatenate(pieces: Sequence[Planes]) -> Planes:
         """All pieces after each other without gaps, repacked."""
         if len(pieces) == 1:
             return pieces[0]
-        a = np.concatenate([_unpacked(piece.a, piece.count) for piece in pieces], axis=1)
-        b = np.concatenate([_unpacked(piece.b, piece.count) for piece in pieces], axis=1)
-        return Planes(_packed(a), _packed(b), a.shape[1])
+        count = sum(piece.count for piece in pieces)
+        a = _joined([piece.a for piece in pieces], [piece.count for piece in pieces])
+        return Planes(a, _joined([piece.b for piece in pieces], [piece.count for piece in pieces]), count)
 
 
 # The slots' own setters, taken before anyone holds a share: the one way around the guard, for `__init__` alone.
