@@ -364,9 +364,9 @@ def show_entries(context: click.Context, number: int | None, from_seq: int | Non
         params["from_seq"] = from_seq
     with connect(context, admin=True) as client:
         answer = client.call(Method.LEDGER_ENTRIES, params)
-    found = maps(answer, "entries")
-    if number is not None and not found:
-        raise NotFound(f"The ledger has no entry {number}.")
+        found = maps(answer, "entries")
+        if number is not None and not found:
+            raise _not_there(client, number)
     if as_json:
         write_json(answer if number is None else found[0])
     elif number is not None:
@@ -377,6 +377,14 @@ def show_entries(context: click.Context, number: int | None, from_seq: int | Non
             for entry in found
         ]
         write_table(["entry", "time (UTC)", "kind", "session", "content"], rows)
+
+
+def _not_there(client: Client, number: int) -> NotFound:
+    for item in maps(client.call("mpc.v1.LedgerSegments"), "segments"):
+        first = _whole_number(item.get("first"))
+        if first <= number < first + _whole_number(item.get("count")):
+            return NotFound(f"Entry {number} was archived, in {show(item.get('path'))}.")
+    return NotFound(f"The ledger has no entry {number}.")
 
 
 def _time(entry: Map, key: str = "at") -> str:

@@ -190,7 +190,7 @@ class NodeBackend:
             "state": "draining" if self._node.sessions.draining else "running",
             "security": SECURITY,
             "kernel": kernels.active(),
-            "ledger": self._node.ledger.state,
+            "ledger": "contradicted" if self._node.heads.proof is not None else self._node.ledger.state,
             "uptime_seconds": time.time() - self._node.started,
             "peers_connected": sum(status.connected for status in statuses),
             "peers_total": len(statuses),

@@ -131,6 +131,10 @@ class Heads:
                     nursery.start_soon(one, party)
             if words:
                 await self._journal.write(lambda connection, _append: _keep(connection, words))
+        if self.proof is not None and all(outcome == SEEN for outcome in outcomes.values()):
+            # Every peer's operator has accepted the ledger as it is: nobody holds the old one against us.
+            self.proof = None
+            self._broken(None)
         return {party: outcomes[party] for party in self.others}
 
     async def _show(self, party: PartyId, words: list[Witness]) -> Outcome:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mpcd import errors, limits
-from mpcd.api.types import JobResult, Map
+from mpcd.api.types import JobResult, Map, Method
 from mpcd.governance import chain
 from mpcd.identity import SigningKey
 from mpcd.sandbox.prepare import TableFiles
@@ -240,3 +240,59 @@ def test_a_rewritten_file_passes_its_own_check_and_is_found_by_the_peers(
     ask(three)
     assert mpcctl(three, VICTIM, "ledger", "verify", "--peers").returncode == 0
     assert not any(heads(three, party)[VICTIM]["trouble"] for party in PARTIES if party != VICTIM)
+
+
+def test_a_loss_is_admitted_and_everybody_goes_on(three: Sandbox) -> None:
+    ask(three)
+    assert mpcctl(three, VICTIM, "ledger", "verify", "--peers").returncode == 0
+    three.stop(VICTIM, signal.SIGTERM)
+    with closing(sqlite3.connect(three.home(VICTIM) / "state" / FILE_NAME)) as connection:
+        connection.execute("PRAGMA foreign_keys = OFF")
+        cut(connection)
+        connection.commit()
+    three.restart(VICTIM)
+    with three.admin(VICTIM) as client:
+        wait_until(lambda: client.call(Method.STATUS)["ledger"] == "contradicted")
+    assert mpcctl(three, 0, "ledger", "admit-loss", "--reason", "nothing was lost").returncode != 0
+    done = mpcctl(three, VICTIM, "ledger", "admit-loss", "--reason", "the disk failed")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(": seen") == 2
+    ask(three)
+    assert mpcctl(three, VICTIM, "ledger", "verify", "--peers").returncode == 0
+    last = [entry for entry in three.entries(0) if entry["kind"] == "heads"][-1]
+    assert "the disk failed" in str(last["content"])
+
+
+def test_a_new_ledger_is_accepted_by_each_peer(three: Sandbox) -> None:
+    three.stop(VICTIM, signal.SIGTERM)
+    state = three.home(VICTIM) / "state"
+    for path in (state / FILE_NAME, state / "lock"):
+        path.unlink()
+    three.restart(VICTIM)
+    for party in PARTIES:
+        if party == VICTIM:
+            continue
+        wait_until(lambda p=party: bool(heads(three, p)[VICTIM]["trouble"]))  # type: ignore[misc]  # bound now
+        done = mpcctl(three, party, "ledger", "accept", str(VICTIM), "--reason", "they rang")
+        assert done.returncode == 0, done.stderr
+        assert mpcctl(three, party, "ledger", "accept", str(VICTIM), "--reason", "again").returncode != 0
+    assert mpcctl(three, VICTIM, "ledger", "verify", "--peers").returncode == 0
+    ask(three)
+
+
+def test_old_content_is_erased_by_date(three: Sandbox) -> None:
+    done = mpcctl(three, 2, "ledger", "erase", "--before", "2100-01-01", "--reason", "tidy")
+    assert done.returncode != 0
+    assert "kept for 6 years" in done.stderr
+    done = mpcctl(
+        three, 2, "ledger", "erase", "--before", "2100-01-01", "--reason", "x", "--within-retention", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["erased"]) > 10
+    assert mpcctl(three, 2, "ledger", "verify", "--peers").returncode == 0
+    assert "(erased)" in mpcctl(three, 2, "ledger", "show").stdout
+    ask(three)
+    done = mpcctl(three, 0, "ledger", "show", "0")
+    assert "was archived" in done.stderr
+    done = mpcctl(three, 0, "ledger", "segments")
+    assert "segment-" in done.stdout

@@ -398,6 +398,10 @@ def test_an_operator_accepts_a_ledger_that_was_begun_again(world: World) -> None
     assert "began another ledger" in peer.trouble[0][0]
     trio.run(world.heads[B].accept, A, "rang them up")
     assert world.exchange(A)[B] == "seen"
+    assert world.said[A][-1] is not None, "one peer still holds it against us"
+    trio.run(world.heads[C].accept, A, "rang them up")
+    world.exchange(A)
+    assert world.said[A][-1] is None
     with pytest.raises(NotFound):
         trio.run(world.heads[B].accept, A, "again")
 
