@@ -45,7 +45,7 @@ APPROVAL_NAME_CHARACTERS_MIN: Final = 6
 """Of a request's digest, in hexadecimal, to name it on the command line."""
 APPROVALS_OPEN_PER_ANALYST_MAX: Final = 50
 """Requests of one analyst that wait, or whose results are kept, at one party."""
-APPROVALS_OPEN_MAX: Final = 5_000
+APPROVALS_OPEN_MAX: Final = 2_000
 RULINGS_PER_SUBJECT_MAX: Final = 200
 """Decisions of approvers, kept, about one request or question."""
 APPROVAL_KEPT_SECONDS: Final = 30 * 86_400

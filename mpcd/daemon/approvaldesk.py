@@ -119,6 +119,8 @@ class ApprovalDesk:
         Raises:
             SessionFault: another party keeps this request; it alone may propose it again.
         """
+        if all(table.approvals is None for table in self._house.policy.tables.values()):
+            return Known(None, (), 0, 0)
         request = signed.request
         digest, question, analyst = signed.digest(), request.question_digest(), request.analyst.raw
         known = await self._journal.read(lambda c: rows.known(c, digest, question, analyst, at))
@@ -211,7 +213,10 @@ class ApprovalDesk:
     async def items(self) -> list[Item]:
         """All requests that are kept here, the oldest first."""
         now = self.now
-        return await self._journal.read(lambda c: [self._item(c, pending, now) for pending in rows.list_pending(c)])
+        # Apart: there may be thousands, with signatures to check, and no session should wait for that.
+        return await self._journal.read(
+            lambda c: [self._item(c, pending, now) for pending in rows.list_pending(c)], apart=True
+        )
 
     async def item(self, beginning: str) -> Item:
         """The one whose digest begins so; raises `NotFound`."""

@@ -38,7 +38,9 @@ TABLES: Final[tuple[str, ...]] = (
         expires_milliseconds INTEGER NOT NULL,
         withdrawn INTEGER NOT NULL DEFAULT 0 CHECK (withdrawn IN (0, 1))
     ) STRICT, WITHOUT ROWID""",
-    "CREATE INDEX approval_request_by_analyst ON approval_request (analyst)",
+    # Counted at every decision, so without reading the requests themselves.
+    """CREATE INDEX approval_request_open
+        ON approval_request (withdrawn, closes_milliseconds, analyst, request_digest)""",
     """CREATE TABLE ruling (
         digest BLOB PRIMARY KEY,
         subject BLOB NOT NULL,
