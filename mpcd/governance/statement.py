@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
-import io
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -282,7 +281,7 @@ class Statement:
 
     def csv_text(self) -> str:
         """One row for each charge, fee and correction; amounts as decimals."""
-        out = io.StringIO()
+        out = _Text()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(["kind", "party", "licence", "analyst", "session", "utc", "currency", "amount", "remark"])
         for one in self.charges:
@@ -295,7 +294,7 @@ class Statement:
         for fix in self.corrections:
             row = ["correction", int(fix.party), fix.licence.hex(), "", "", utc(fix.at)]
             writer.writerow([*row, fix.currency, money.number(fix.minor, fix.currency), fix.reason])
-        return out.getvalue()
+        return "".join(out.pieces)
 
 
 def make(
@@ -467,6 +466,16 @@ def utc(milliseconds: int) -> str:
     """A time for people: `2026-11-22T10:15:00Z`."""
     moment = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(milliseconds=milliseconds)
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class _Text:
+    """What `csv` writes, piece by piece; no file."""
+
+    def __init__(self) -> None:
+        self.pieces: list[str] = []
+
+    def write(self, piece: str) -> None:
+        self.pieces.append(piece)
 
 
 def _receipt_row(session: object, name: object, at: object, standing: object, parties: object) -> Listed:
