@@ -32,6 +32,7 @@ from mpcd.store import NonceUse, Store, segments
 NOW = 1_800_000_000.0
 REQUEST_BYTES = 1500
 SEALED_BYTES = 4096
+RECEIPT_BYTES = 1500
 PARTIES = [PartyId(0), PartyId(1), PartyId(2)]
 BARE_BYTES = 3 * 4096
 APPEND_OVER_BARE_MAX = 5.0
@@ -80,7 +81,7 @@ def commits(store: Store, sessions: int) -> dict[str, list[float]]:
             session: SessionId = session, digest: RequestDigest = digest, plan: PlanHash = plan, sealed: bytes = sealed
         ) -> None:
             entry = entries.recorded(digest, plan, released_digest=None, opened=["count", "sum(age)"])
-            store.commit_recorded(session, entry, sealed, now=NOW)
+            store.commit_recorded(session, entry, sealed, now=NOW, receipt=(int(NOW * 1000), bytes(RECEIPT_BYTES)))
 
         def release(session: SessionId = session) -> None:
             store.commit_released(session, entries.released(PARTIES), now=NOW)
