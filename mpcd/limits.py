@@ -109,6 +109,11 @@ PEER_QUESTIONS_AT_ONCE_MAX: Final = 16
 """Questions of one peer that are answered at the same time; more are refused."""
 PEER_QUESTIONS_BURST_MAX: Final = 256
 PEER_QUESTIONS_PER_SECOND_MAX: Final = 32.0
+CALLER_VERBS_BURST_MAX: Final = 192
+"""Calls of one local user, no administrator, that may make us ask our peers: a request with all documents fits."""
+CALLER_VERBS_PER_SECOND_MAX: Final = 8.0
+CALLERS_MAX: Final = 4096
+"""Local users whose calls are being counted; the least recently seen is forgotten first."""
 
 # --------------------------------------------------------------------------------------------- local API
 API_REQUEST_BYTES_MAX: Final = 64 * 2**10

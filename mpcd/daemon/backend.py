@@ -18,6 +18,7 @@ from mpcd.canonical import Value
 from mpcd.compile import explain, explain_noise
 from mpcd.compile.choose import program
 from mpcd.daemon import domains, policynews
+from mpcd.daemon.callers import Callers
 from mpcd.daemon.description import table_map
 from mpcd.daemon.ledgerview import entry_map
 from mpcd.daemon.policynews import SECURITY
@@ -54,6 +55,7 @@ class NodeBackend:
         self._node = node
         self._jobs = JobBook(time.time)
         self._domains = domains.make(node)
+        self._callers = Callers()
 
     def node_info(self) -> NodeInfo:
         """See `Backend`."""
@@ -230,7 +232,8 @@ class NodeBackend:
     async def ledger_entries(self, from_seq: int | None, count: int) -> list[Map]:
         """See `Backend`."""
         rows = await self._node.journal.run(partial(self._ledger_rows, from_seq, count))
-        return [entry_map(row, self._node.policy.policy) for row in rows]
+        policy = self._node.policy.everybody()
+        return [entry_map(row, policy) for row in rows]
 
     def _ledger_rows(self, from_seq: int | None, count: int) -> list[LedgerRow]:
         store = self._node.store
@@ -331,6 +334,8 @@ class NodeBackend:
 
     async def domain(self, domain: str, call: str, caller: Caller, params: Map) -> Map:
         """See `Backend`."""
+        if not caller.is_admin:
+            self._callers.admit(caller.uid, trio.current_time())
         verb: Callable[[Caller, Map], Awaitable[Map]] = getattr(self._domains[domain], call)
         return await verb(caller, params)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -50,6 +51,12 @@ class LivePolicy:
     def accepted(self, analyst: VerifyKey, at: int) -> AcceptedAnalyst | None:
         """The analyst as this owner accepted them, in the file or else in the book, at `at` (milliseconds UTC)."""
         return self.policy.accepted(analyst) or self.book.accepted(analyst, at)
+
+    def everybody(self) -> Policy:
+        """The policy as if it listed the book's analysts too; for showing whose request it was."""
+        listed = {analyst.key for analyst in self.policy.analysts}
+        more = tuple(entry.accepted() for entry in self.book.entries() if entry.key not in listed)
+        return replace(self.policy, analysts=(*self.policy.analysts, *more)) if more else self.policy
 
     def _read(self) -> tuple[Policy, bytes]:
         """What the file says now, if it says it about our roster, and the digest of the bytes that were read."""

@@ -109,8 +109,10 @@ def _error(party: PartyId, kind: str, code: str, text: str) -> MpcdError:
 class Allowance:
     """How often one peer may ask: so many at once, refilled at a steady rate (pure: the clock is an argument)."""
 
-    tokens: float = float(limits.PEER_QUESTIONS_BURST_MAX)
+    burst: int = limits.PEER_QUESTIONS_BURST_MAX
+    per_second: float = limits.PEER_QUESTIONS_PER_SECOND_MAX
     since: float = 0.0
+    spent: float = 0.0
     answering: int = 0
     """Questions of this peer that are being answered just now."""
 
@@ -120,11 +122,11 @@ class Allowance:
         Args:
             now: monotonic seconds.
         """
-        refilled = self.tokens + max(0.0, now - self.since) * limits.PEER_QUESTIONS_PER_SECOND_MAX
-        self.tokens, self.since = min(float(limits.PEER_QUESTIONS_BURST_MAX), refilled), now
-        if self.tokens < 1.0 or self.answering >= limits.PEER_QUESTIONS_AT_ONCE_MAX:
+        self.spent = max(0.0, self.spent - max(0.0, now - self.since) * self.per_second)
+        self.since = now
+        if self.spent + 1.0 > self.burst or self.answering >= limits.PEER_QUESTIONS_AT_ONCE_MAX:
             return False
-        self.tokens -= 1.0
+        self.spent += 1.0
         return True
 
 
