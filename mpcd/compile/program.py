@@ -34,8 +34,9 @@ import numpy as np
 
 from mpcd import canonical, limits
 from mpcd.compile.physical import PhysicalPlan
+from mpcd.compile.pooling import pooled, vector
 from mpcd.errors import PlanUnsupported
-from mpcd.field import FP, FQ, Field, Vector, bits
+from mpcd.field import FP, FQ, Field, bits
 from mpcd.ids import Role
 from mpcd.protocols import convert, inputs, opening, select
 from mpcd.protocols.context import Context, InputContext
@@ -194,7 +195,7 @@ class Program:
         for field in FIELDS:
             places = self._values[field.name]
             if places:
-                vectors = [_vector(field, answer.values[place]) for place in places]
+                vectors = [vector(field, answer.values[place]) for place in places]
                 items.append(FieldInput(field, field.concatenate(vectors)))
         for rule in self._evidence_rules:
             items.extend(rule.provide((evidence or {})[rule.name]))
@@ -225,10 +226,10 @@ class Program:
         place = 1
         for field in FIELDS:
             if self._values[field.name]:
-                pooled = _pool([given[owner][place] for owner in owners])
+                total = pooled([given[owner][place] for owner in owners])
                 if field.name in self._roundings:
-                    pooled = await self._roundings[field.name].round(ctx.narrow(f"round-{field.name}"), pooled)
-                products |= await self._gated(ctx.narrow(f"values-{field.name}"), field, pooled, keeps)
+                    total = await self._roundings[field.name].round(ctx.narrow(f"round-{field.name}"), total)
+                products |= await self._gated(ctx.narrow(f"values-{field.name}"), field, total, keeps)
                 place += 1
         values = {index: await opening.output_shares(ctx, product) for index, product in products.items()}
         statuses = []
@@ -347,19 +348,3 @@ def rules_of(plan: PhysicalPlan) -> list[Rule]:
             )
         )
     return rules
-
-
-def _vector(field: Field, values: Sequence[int] | Integers) -> Vector:
-    """One value's cells as a vector over `field`; signed integers become their residues."""
-    if isinstance(values, np.ndarray) and field is FP:
-        return field.from_int64(values)
-    return field.from_ints(int(value) for value in values)
-
-
-def _pool(shares: Sequence[Share]) -> Replicated:
-    total = shares[0]
-    assert isinstance(total, Replicated)
-    for share in shares[1:]:
-        assert isinstance(share, Replicated)
-        total += share
-    return total
