@@ -149,7 +149,9 @@ def _facts(backend: Any) -> None:
             "opened": ["count of rows"],
             "seconds": 0.03,
         }
-        job.finish(replace(backend.consortium.result(request), facts=facts))
+        job.finish(
+            replace(backend.consortium.result(request), facts={**facts, "receipt": backend.consortium.receipt(request)})
+        )
 
     backend.run_job = run
 
