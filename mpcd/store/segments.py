@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 DIRECTORY: Final = "segments"
 TABLES: Final = (
+    # Without it, taking an entry out would look through all contents for one that it erased.
+    "CREATE INDEX content_by_eraser ON content (erased_by) WHERE erased_by IS NOT NULL",
     """CREATE TABLE segment (
         first INTEGER PRIMARY KEY,
         count INTEGER NOT NULL CHECK (count > 0),
