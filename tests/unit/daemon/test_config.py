@@ -112,6 +112,14 @@ def test_every_mistake_is_named_with_its_line(old: str, new: str, line: int, mes
     assert caught.value.line == line
 
 
+def test_the_retention_is_at_least_six_years() -> None:
+    assert read(GOOD).retention_years == 6
+    assert read(GOOD + "[ledger]\nretention_years = 10\n").retention_years == 10
+    for wrong in ("retention_years = 5", "retention = 10"):
+        with pytest.raises(ConfigurationInvalid):
+            read(f"{GOOD}[ledger]\n{wrong}\n")
+
+
 def test_a_credential_without_systemd_is_refused() -> None:
     with pytest.raises(ConfigurationInvalid, match="CREDENTIALS_DIRECTORY"):
         parse(GOOD, Path("/etc/mpcd/mpcd.toml"), {})
