@@ -1,4 +1,4 @@
-"""What is kept of questions follows the sessions: it goes with one that aborts, also at a restart, and stays otherwise."""
+"""What is kept of questions follows the sessions: it goes with one that aborts or that a restart ends, else stays."""
 
 from __future__ import annotations
 
