@@ -28,7 +28,8 @@ P_{i+1}'s a: the client compares the copies.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from functools import partial
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -39,6 +40,7 @@ from mpcd.errors import PlanUnsupported
 from mpcd.field import FP, FQ, Field, bits
 from mpcd.ids import Role
 from mpcd.protocols import convert, inputs, opening, select
+from mpcd.protocols.abreast import Branch, abreast, cost_abreast
 from mpcd.protocols.context import Context, InputContext
 from mpcd.protocols.cost import Cost
 from mpcd.protocols.inputs import BitsInput, FieldInput
@@ -47,7 +49,7 @@ from mpcd.protocols.verify_batch import cost_checked
 from mpcd.release import gate, sums
 from mpcd.release.differencing import Differencing
 from mpcd.release.dominance import Dominance, numbers_of
-from mpcd.release.gate import Decision, GateRules
+from mpcd.release.gate import Decision, Facts, GateRules
 from mpcd.release.margins import Margins
 from mpcd.release.rounding import Rounding, multiple_of
 from mpcd.release.rule import Evidence, Integers, Rule, Share
@@ -119,7 +121,8 @@ class Program:
             *(sizes.elements for sizes in rules),
         )
         inputs_bytes = sum(spec.size_bytes for spec in self._specs) + 4096
-        messages = (inputs_bytes, self._message_bytes(), *(sizes.message_bytes for sizes in rules))
+        # Rules stand abreast of the counts, so that their messages are one.
+        messages = (inputs_bytes, self._message_bytes() + sum(sizes.message_bytes for sizes in rules))
         sizes = {
             "elements in one vector": (max(vectors), limits.VECTOR_ELEMENTS_MAX),
             "bytes in one message": (max(messages), limits.LINK_MESSAGE_BYTES_MAX),
@@ -215,8 +218,7 @@ class Program:
         owners = [Role("input", index) for index in range(self._owners)]
         given = await inputs.receive(ctx.narrow("input"), owners, self._specs)
         counts = [self._cohorts(given[owner][0]) for owner in owners]
-        counted, facts = await gate.decide(ctx.narrow("gate"), self._rules, self._plan.logical.gates, counts)
-        decisions = await self._by_evidence(ctx, counted, [given[owner] for owner in owners])
+        counted, facts, decisions = await self._decided(ctx, counts, [given[owner] for owner in owners])
         if self._margins.needed:
             more = await self._margins.hide(ctx.narrow("margins"), counts, facts, counted, decisions)
             code = gate.STATUS_COMPLEMENT
@@ -254,15 +256,15 @@ class Program:
         """What each stage costs, in order, verification left out: its batches belong to all."""
         logical = self._plan.logical
         rules, gates = self._rules, logical.gates
-        found = {
-            "inputs": inputs.cost(self._owners, self._specs),
-            "counts": gate.cost(rules, gates, self._owners, len(logical.cohorts), logical.cohort_width, self._words),
-        }
-        for rule in self._evidence_rules:
-            found[rule.name] = rule.cost() + gate.cost_refuse(len(rule.gates), self._words)
+        counts = gate.cost(rules, gates, self._owners, len(logical.cohorts), logical.cohort_width, self._words)
+        found = {"inputs": inputs.cost(self._owners, self._specs)}
+        names = ["counts", *(rule.name for rule in self._evidence_rules)]
+        refused = [gate.cost_refuse(len(rule.gates), self._words) for rule in self._evidence_rules]
+        together = cost_abreast(counts, *(rule.cost() for rule in self._evidence_rules)) if refused else counts
+        found[" beside ".join(names)] = sum(refused, together)
         if self._margins.needed:
-            refused = gate.cost_refuse(len(self._margins.gates), self._words, zeros=False)
-            found["margins"] = self._margins.cost() + refused
+            hidden = gate.cost_refuse(len(self._margins.gates), self._words, zeros=False)
+            found["margins"] = self._margins.cost() + hidden
         for field in FIELDS:
             places = self._values[field.name]
             if places:
@@ -289,17 +291,24 @@ class Program:
         assert isinstance(counts, Planes)
         return counts.unstack([self._cells] * len(self._plan.logical.cohorts))
 
-    async def _by_evidence(
-        self, ctx: Context, decisions: list[Decision], given: Sequence[Sequence[Share]]
-    ) -> list[Decision]:
-        """The decisions after every rule that has inputs of its own, in order."""
-        start = len(self._cell_specs)
+    async def _decided(
+        self, ctx: Context, counts: Sequence[Sequence[Planes]], given: Sequence[Sequence[Share]]
+    ) -> tuple[list[Decision], Facts, list[Decision]]:
+        """The decisions by counting rules, what they found, and the decisions by all rules in order."""
+        gates, start = self._plan.logical.gates, len(self._cell_specs)
+        branches: list[Branch[Any]] = [lambda at: gate.decide(at, self._rules, gates, counts)]
         for rule in self._evidence_rules:
             stop = start + len(rule.specs())
-            fails = await rule.evaluate(ctx.narrow(rule.name), [owner[start:stop] for owner in given])
-            decisions = await gate.refuse(ctx.narrow(f"{rule.name}-refuse"), decisions, fails, rule.status)
+            branches.append(partial(_evaluate, rule, [owner[start:stop] for owner in given]))
             start = stop
-        return decisions
+        if not self._evidence_rules:
+            counted, facts = await gate.decide(ctx.narrow("gate"), self._rules, gates, counts)
+            return counted, facts, counted
+        (counted, facts), *fails = await abreast(ctx.narrow("gate"), *branches)
+        decisions = counted
+        for rule, failed in zip(self._evidence_rules, fails, strict=True):
+            decisions = await gate.refuse(ctx.narrow(f"{rule.name}-refuse"), decisions, failed, rule.status)
+        return counted, facts, decisions
 
     async def _gated(
         self, ctx: Context, field: Field, pooled: Replicated, keeps: Sequence[Planes]
@@ -314,6 +323,11 @@ class Program:
         products = await select.select(ctx.narrow("select"), wanted, pooled)
         pieces = products.split([self._cells] * len(places))
         return dict(zip(places, pieces, strict=True))
+
+
+async def _evaluate(rule: Rule, given: Sequence[Sequence[Share]], ctx: Context) -> Mapping[int, Planes]:
+    """One rule, as a branch beside the others."""
+    return await rule.evaluate(ctx, given)
 
 
 def gate_rules(plan: PhysicalPlan) -> GateRules:

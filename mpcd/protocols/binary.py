@@ -38,6 +38,8 @@ async def and_(ctx: Context, x: Planes, y: Planes) -> Planes:
     assert x.count >= 1
     if x.width != y.width:
         x, y = (x.repeat(y.width), y) if x.width == 1 else (x, y.repeat(x.width))
+    if ctx.hand_in is not None:
+        return await ctx.hand_in(x, y)
     shape = (x.width, x.words)
     z = mask_in_place(await ctx.and_masked(x.a, x.b, y.a, y.b), x.count)
     message = z.reshape(-1).data.cast("B")

@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, NoReturn, Protocol, TypeVar, TypeVarTuple
 
 import numpy as np
@@ -247,13 +247,19 @@ class OuterContext:
         return OuterContext(self._shared, self._enter(name))
 
 
+HandIn = Callable[[Planes, Planes], Awaitable[Planes]]
+"""Takes the operands of an AND and gives its result."""
+
+
 class Context(OuterContext):
     """A compute party's context: `index` i of P_i, its two neighbours, shared randomness, and the verification."""
 
-    __slots__ = ("_prss", "index", "next", "previous")
+    __slots__ = ("_prss", "hand_in", "index", "next", "previous")
 
-    def __init__(self, shared: _Session, step: str) -> None:
+    def __init__(self, shared: _Session, step: str, hand_in: HandIn | None = None) -> None:
         super().__init__(shared, step)
+        self.hand_in: Final = hand_in
+        """Who takes this context's ANDs instead of the network, see `protocols.abreast`; None: nobody."""
         assert shared.prss is not None
         index = shared.role.index
         self.index: Final = index
@@ -263,7 +269,11 @@ class Context(OuterContext):
 
     def narrow(self, name: str) -> Context:
         """The context of a call below this one; a name is used once here."""
-        return Context(self._shared, self._enter(name))
+        return Context(self._shared, self._enter(name), self.hand_in)
+
+    def branch(self, name: str, hand_in: HandIn) -> Context:
+        """As `narrow`, for a call whose ANDs somebody else sends together with those of others."""
+        return Context(self._shared, self._enter(name), hand_in)
 
     def finish(self) -> None:
         """The session's work is done: nothing is sent or drawn any more, and its randomness is burned."""

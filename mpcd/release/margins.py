@@ -46,6 +46,7 @@ import numpy.typing as npt
 from mpcd.field import bits
 from mpcd.plan.nodes import Gate
 from mpcd.protocols import adders, binary
+from mpcd.protocols.abreast import abreast, cost_abreast
 from mpcd.protocols.binary import cost_and
 from mpcd.protocols.context import Context
 from mpcd.protocols.cost import WORD_BITS, Cost
@@ -187,10 +188,25 @@ class Margins:
             shown, was = decisions[place], counted[place]
             hollow[place] = was.keep ^ was.empty ^ shown.keep ^ shown.empty
             real[place] = (was.keep ^ was.empty).invert(ctx.index)
+        needs, contest = await abreast(
+            ctx.narrow("abreast"),
+            lambda at: self._needs(at, counts, facts, real, hollow),
+            lambda at: self._contest(at, counts, facts, decisions),
+        )
+        return await self._chosen(ctx, needs, *contest)
+
+    async def _needs(
+        self,
+        ctx: Context,
+        counts: Sequence[Sequence[Planes]],
+        facts: Facts,
+        real: dict[int, Planes],
+        hollow: dict[int, Planes],
+    ) -> Planes:
+        """Per gate, margin and group: do its suppressed cells need another beside them?"""
         fine = await (self._sums if self._add_up else self._any)(ctx, counts, facts, real, hollow)
         by_gate = await gate.all_of_lists(ctx.narrow("cohorts"), fine)
-        needs = Planes.concatenate([by_gate[place].invert(ctx.index) for place in self.gates])
-        return await self._choose(ctx, counts, facts, decisions, needs)
+        return Planes.concatenate([by_gate[place].invert(ctx.index) for place in self.gates])
 
     async def _sums(
         self,
@@ -357,15 +373,10 @@ class Margins:
 
     # ------------------------------------------------------------------------------------------ which cell
 
-    async def _choose(
-        self,
-        ctx: Context,
-        counts: Sequence[Sequence[Planes]],
-        facts: Facts,
-        decisions: Sequence[Decision],
-        needs: Planes,
-    ) -> dict[int, Planes]:
-        """In every group that needs it the released cell with the fewest persons; per gate over all margins."""
+    async def _contest(
+        self, ctx: Context, counts: Sequence[Sequence[Planes]], facts: Facts, decisions: Sequence[Decision]
+    ) -> tuple[Planes, Planes | None]:
+        """In every group the released cell with the fewest persons; and where it matters, whether there is none."""
         width = sums.sum_width(self._count_width, self._owners)
         terms = [Planes.stack([owner[cohort] for cohort in self._pooled]) for owner in counts]
         pooled = (await adders.total(ctx.narrow("pool"), terms, width)).unstack([self._cells] * len(self._pooled))
@@ -382,16 +393,19 @@ class Margins:
             value = Planes.join([persons, candidates[place].invert(ctx.index)])
             values += [value.take(margin.by_group) for margin in self._margins]
         contest = Planes.concatenate(values)
+        if not self._strict:
+            return await least(ctx.narrow("least"), contest, self._segments), None
+        flags, number = await least_and_number(ctx.narrow("least"), contest, self._segments)
+        return flags, number.plane(width)
+
+    async def _chosen(self, ctx: Context, needs: Planes, flags: Planes, none_left: Planes | None) -> dict[int, Planes]:
+        """Per gate the cells to hide, over all margins: where a group needs it its least, or, if none is left, all."""
         group_of = np.repeat(np.arange(len(self._segments), dtype=np.uint64), self._segments)
-        spread = needs.take(group_of)
-        if self._strict:
-            flags, number = await least_and_number(ctx.narrow("least"), contest, self._segments)
-            none_left = number.plane(width).take(group_of)
-            both = await binary.and_(ctx.narrow("chosen"), Planes.stack([flags, none_left]), Planes.stack([spread] * 2))
-            chosen = both.unstack([contest.count] * 2)
-        else:
-            flags = await least(ctx.narrow("least"), contest, self._segments)
-            chosen = [await binary.and_(ctx.narrow("chosen"), flags, spread)]
+        kinds = [flags] if none_left is None else [flags, none_left.take(group_of)]
+        spread = Planes.stack([needs.take(group_of)] * len(kinds))
+        chosen = (await binary.and_(ctx.narrow("chosen"), Planes.stack(kinds), spread)).unstack(
+            [flags.count] * len(kinds)
+        )
         planes = [
             Planes.stack([self._piece(kind, g, m) for g in range(len(self.gates))])
             for kind in chosen
@@ -409,16 +423,16 @@ class Margins:
 
     def cost(self) -> Cost:
         """Exact cost of `hide`."""
-        pairs, words = len(self._pairs), self._words
-        total = self._cost_sums() if self._add_up else self._cost_any()
+        words = self._words
+        needs = self._cost_sums() if self._add_up else self._cost_any()
         lengths = [1 + len(self._outside[place]) for place in self.gates]
-        total += gate.cost_all_of_lists(lengths, bits.words_for(self._groups))
-        assert pairs == sum(lengths)
+        needs += gate.cost_all_of_lists(lengths, bits.words_for(self._groups))
         width = sums.sum_width(self._count_width, self._owners)
-        total += adders.cost_total(self._owners, width, len(self._pooled) * words * WORD_BITS)
+        contest = adders.cost_total(self._owners, width, len(self._pooled) * words * WORD_BITS)
         if self._strict:
-            total += gate.cost_all_of_lists([1 + len(self._outside[place]) for place in self._strict], words)
-        total += cost_least(width + 1, self._segments, number=bool(self._strict))
+            contest += gate.cost_all_of_lists([1 + len(self._outside[place]) for place in self._strict], words)
+        contest += cost_least(width + 1, self._segments, number=bool(self._strict))
+        total = cost_abreast(needs, contest)
         kinds = 2 if self._strict else 1
         elements = bits.words_for(len(self._margins) * len(self.gates) * self._cells)
         total += cost_and(1, kinds * elements * WORD_BITS)
@@ -459,8 +473,9 @@ class Margins:
         summed = sums.triples_max(self._term_sizes()) * groups if self._add_up else groups
         width = sums.sum_width(self._count_width, self._owners) + 1
         term = sums.term_width(self._width, 2 * self._owners, self._rules.threshold) + 1
+        # What stands abreast adds up in one message.
         messages = (
-            self._width * stacked // 8,
+            self._width * stacked // 8 + words_max(width, self._segments) * 8,
             term * summed // 8,
             words_max(width, self._segments) * 8,
             width * contest // 8,

@@ -5,7 +5,8 @@ and answers with one *fail* bit for each cell of each gate that it is about.  `g
 decisions: a released cell, or one that is shown as empty, becomes suppressed, and its status names the rule.  Nothing
 opens, and what an owner puts in has a public shape.
 
-Rules run one after another in the order in which the program lists them; a cell that fails by several tells the first.
+Rules are evaluated side by side; a cell that fails by several tells the first in the order in which the program lists
+them.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Rule(Protocol):
         ...
 
     async def evaluate(self, ctx: Context, given: Sequence[Sequence[Share]]) -> Mapping[int, Planes]:
-        """A plane of fail bits for each of `gates`, over the plan's cells.
+        """A plane of fail bits for each of `gates`, over the plan's cells; by ANDs alone (`protocols.abreast`).
 
         Args:
             ctx: narrowed to this call.

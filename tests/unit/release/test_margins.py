@@ -184,8 +184,8 @@ async def opened(
 
 @pytest.mark.parametrize(
     ("step", "change"),
-    [("margins/mask", "flip"), ("add/layer0", "flip"), ("margins/nobody/level0", "flip"), ("margins/chosen", "flip"),
-     ("margins/mask", "shorten"), ("margins/chosen", "drop")],
+    [("abreast/round0", "flip"), ("abreast/round3", "flip"), ("abreast/round12", "flip"), ("margins/chosen", "flip"),
+     ("abreast/round0", "shorten"), ("margins/chosen", "drop")],
 )  # fmt: skip
 def test_a_tampered_pass_opens_nothing(step: str, change: str) -> None:
     rules = GateRules(6, 2, zeros_shown=False, persons_disjoint=True)
