@@ -18,166 +18,41 @@ contexts; nothing of them is stored or logged, and they go when the session does
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final, Protocol, cast
+from typing import Final
 
 import trio
 
-from mpcd import canonical, limits
-from mpcd.compile.beside import Beside
-from mpcd.compile.choose import program
-from mpcd.compile.physical import PhysicalPlan
-from mpcd.daemon.attempt import NOTHING, Attempt, Explanation, Observer, Outcome, Run
+from mpcd import limits
+from mpcd.daemon.agreeing import Agreeing, Concluded, NotConcerned, will_pass
+from mpcd.daemon.attempt import Attempt, Explanation, Observer, Outcome, Run
+from mpcd.daemon.shell import Message, Shell
 from mpcd.errors import (
-    AwaitingApproval,
     Bug,
-    CallerFault,
     CheatDetected,
-    ClockSkew,
     DeadlineExceeded,
     MpcdError,
     PeerGone,
     PeerMalformed,
-    PlanUnsupported,
     Refusal,
-    Refused,
-    RequestInvalid,
     ResultWithheld,
-    SessionFault,
 )
-from mpcd.governance.decision import Decision
-from mpcd.governance.disclosure import DisclosureRules, strictest
-from mpcd.governance.policy import Security, strongest
 from mpcd.governance.receipt import DOMAIN as RECEIPT_DOMAIN
 from mpcd.governance.receipt import SignedReceipt
-from mpcd.identity import SigningKey, VerifyKey
+from mpcd.identity import VerifyKey
 from mpcd.identity.release import ReleaseEnvelope
 from mpcd.identity.request import SignedRequest
-from mpcd.ids import PartyId, Role, RosterHash
-from mpcd.plan.ir import LogicalPlan
+from mpcd.ids import Role
 from mpcd.protocols.context import Transport, compute_context, input_context
 from mpcd.protocols.prss import Prss
-from mpcd.roster import Roster
-from mpcd.session import agreement, messages, terms
-from mpcd.session.agreement import Answer
+from mpcd.session import agreement, messages
 from mpcd.session.keys import CONFIRM_COST, PrssKeys
 from mpcd.session.lifecycle import TERMINAL, Effect, Event, State, advance
-from mpcd.session.ports import EnginePort, Journal, Links, Network, PlannerPort
-
-Message = dict[str, object]
-_SECURITY: Final = "security"
-"""Beside the disclosure rules in an answer: the weakest security that the owner accepts."""
-
+from mpcd.session.ports import Links
 
 NOT_HERE: Final = frozenset({Effect.ANSWER_AGAIN, Effect.ASK_PEERS})
 """Effects that no conductor meets: who answers again is another one, and a party that restarted asks by `Sessions`."""
-
-
-class Owner(Protocol):
-    """This party's own policy, as it stands now."""
-
-    async def decide(
-        self, request: SignedRequest, plan: LogicalPlan, versions: Mapping[str, str], attempt: Attempt
-    ) -> Decision:
-        """What this owner says to the request: every reason against it, what it waits for, takes and asks for it."""
-        ...
-
-    async def ask_approvers(
-        self, request: SignedRequest, plan: PhysicalPlan, rules_of: Mapping[str, PartyId], keeper: PartyId
-    ) -> None:
-        """Keep the request for this owner's people to decide; nothing else stands against it anywhere."""
-        ...
-
-    def security(self) -> Security:
-        """The weakest security that this owner accepts."""
-        ...
-
-    def rules(self) -> DisclosureRules:
-        """This owner's disclosure rules."""
-        ...
-
-
-@dataclass(slots=True)
-class Settings:
-    """What the daemon gives to all sessions."""
-
-    me: PartyId
-    roster: Roster
-    roster_hash: RosterHash
-    signing_key: SigningKey
-    entropy: Callable[[int], bytes]
-    utc_seconds: Callable[[], float]
-    session_seconds_max: float = limits.SESSION_SECONDS_MAX
-    sessions_max: int = limits.SESSIONS_RUNNING_MAX
-    admit: Callable[[VerifyKey, float], None] = lambda _key, _now: None
-    """Raises `Busy` where a key has too much put on the record; see `daemon.rates`."""
-
-
-class Past(Protocol):
-    """What this party has answered before, and what a question must be kept apart from; see `daemon.history`."""
-
-    def answer(
-        self, attempt: bytes, request: SignedRequest, plan: LogicalPlan, at: int, *, dry_run: bool
-    ) -> tuple[bytes, tuple[Refusal, ...]]:
-        """List what we know and register what is asked, in one step; or why it is refused."""
-        ...
-
-    async def beside(self, plan: LogicalPlan, lists: Mapping[PartyId, bytes]) -> Beside:
-        """The pairs that follow from all owners' lists; raises `Busy`, `PlanUnsupported`, ValueError."""
-        ...
-
-    async def over(self, attempt: bytes) -> None:
-        """The attempt has ended."""
-        ...
-
-
-@dataclass(slots=True)
-class Shell:
-    """What a session needs from outside; see `session.ports`."""
-
-    settings: Settings
-    network: Network
-    planner: PlannerPort
-    engine: EnginePort
-    owner: Owner
-    journal: Journal
-    log: Callable[..., None]
-    spawn: Callable[..., None]
-    """Starts a task that outlives the session."""
-    known: Callable[[Run, Attempt], None]
-    """Told once the session has its id, so that messages that name it find their attempt."""
-    past: Past
-
-    @property
-    def others(self) -> list[PartyId]:
-        """Every other party of the roster."""
-        return [party.id for party in self.settings.roster.parties if party.id != self.settings.me]
-
-    async def tell(self, parties: Sequence[PartyId] | frozenset[PartyId], message: Message) -> set[PartyId]:
-        """Send to each; returns who is away."""
-        away = set()
-        for party in parties:
-            try:
-                await self.network.send_control(party, message)
-            except PeerGone as error:
-                self.log("message_not_sent", party=int(party), kind=str(message["type"]), reason=str(error))
-                away.add(party)
-        return away
-
-
-class Concluded(Exception):  # not an error: the same end at every party, already known to all
-    """All parties drew this conclusion from the same answers, or need no word from us."""
-
-    def __init__(self, event: Event, error: MpcdError) -> None:
-        super().__init__(str(error))
-        self.event = event
-        self.error = error
-
-
-class NotConcerned(SessionFault):
-    """This party neither gives data nor computes in the session; it has answered, and that is all."""
 
 
 class Conductor:
@@ -192,13 +67,7 @@ class Conductor:
         self._observer = observer
         self._state: State = State.PROPOSED
         self._error: MpcdError | None = None
-        self._refusals: tuple[Refusal, ...] = ()
-        self._decision = NOTHING
-        self._authentic = False
-        self._drawn = {party: self._settings.entropy(agreement.NONCE_BYTES) for party in shell.others}
-        self._run: Run | None = None
-        self._rests: Explanation | None = None
-        """What would run if people allowed it."""
+        self._agreeing = Agreeing(shell, attempt, request)
         self._links: Links | None = None
         self._keys: PrssKeys | None = None
         self._payload: bytes | None = None
@@ -239,7 +108,7 @@ class Conductor:
         """
         self._observer.state(self._state)
         try:
-            explanation = await self._agree()
+            explanation = await self._agreeing.agree()
         except NotConcerned:
             raise
         except Concluded as conclusion:
@@ -252,7 +121,7 @@ class Conductor:
             if self._attempt.dry_run and self._error is not None:
                 raise self._error from None
         else:
-            if self._run is None:
+            if self._agreeing.run is None:
                 return explanation
             event = Event.ALL_AGREE
         while event is not None:
@@ -326,183 +195,16 @@ class Conductor:
             f"silent parties: {silent}"
         )
 
-    # ------------------------------------------------------------------------------------------ agreement
-
-    async def _agree(self) -> Explanation:
-        """Answer, wait for all answers, conclude; raises `Concluded` with what all parties conclude too."""
-        attempt = self._attempt
-        answer, plan = await self._answer()
-        attempt.answers[self._me] = answer
-        value = answer.to_value()
-        for party in self._shell.others:
-            message: Message = {"type": messages.ANSWER, "attempt": attempt.id, "answer": value}
-            attempt.lost |= await self._shell.tell([party], {**message, "secret": self._drawn[party]})
-        if plan is None:
-            self._refusals = _as_refusals((answer,))
-            raise Concluded(Event.SOME_FAIL, _verdict_of((answer,)))
-        participants = self._participants(plan)
-        if self._me not in participants:
-            raise NotConcerned("this party has no role in the session")
-        attempt.admit_aborts(participants)
-        for party in sorted(participants - {self._me} - attempt.answers.keys()):
-            self._shell.network.channel_hash(party)  # raises PeerGone for one that is away: nobody waits for it
-        await attempt.wait(participants, lambda: attempt.answers, "waiting for the parties' answers")
-        answers = [attempt.answers[party] for party in sorted(participants)]
-        explanation = self._conclude(answers, plan, await self._beside(answers, plan))
-        # A party of the roster that neither gives, computes nor proposed has nothing more to do with it.
-        if not attempt.dry_run and self._me in participants:
-            self._run = Run(
-                request=self._request,
-                plan=explanation.plan,
-                program=program(explanation.plan),
-                session=agreement.session_id(answers, explanation.plan.hash),
-                participants=participants,
-                rules_of=explanation.rules_of,
-                decision=self._decision,
-                started=self._settings.utc_seconds(),
-            )
-            self._shell.known(self._run, attempt)
-        return explanation
-
-    async def _answer(self) -> tuple[Answer, LogicalPlan | None]:
-        """This party's own answer, and its plan where there is one."""
-        settings, request = self._settings, self._request
-        common = {
-            "party": self._me,
-            "attempt": self._attempt.id,
-            "request_digest": request.digest(),
-            "roster_hash": settings.roster_hash,
-            "proposer": self._proposer,
-            "dry_run": self._attempt.dry_run,
-            "nonce": settings.entropy(agreement.NONCE_BYTES),
-            "clock_seconds": settings.utc_seconds(),
-        }
-        try:
-            now, roster = settings.utc_seconds(), settings.roster
-            request.verify(now, settings.roster_hash, roster.consortium, roster_version=roster.version)
-            _check_time(self._attempt.at, now, self._proposer)
-            if (request.request.kind != "sql") != self._attempt.dry_run:
-                raise RequestInvalid("the analyst signed another kind of request than the one that is proposed")
-            if not self._attempt.dry_run:
-                settings.admit(request.request.analyst, trio.current_time())  # before anything is put on the record
-            self._authentic = True
-            plan = await self._shell.planner.plan(request.request.text, request.request.as_of)
-            tables = tuple(source.table for source in plan.sources)
-            versions: dict[str, str] = {}
-            if self._me in plan.owners:
-                versions = self._shell.engine.data_versions(tables)
-                self._decision = self._listed(plan, await self._decide(plan, versions))
-        except MpcdError as error:
-            code, text = agreement.failure_of(error)
-            failed = Answer(verdict="fail", failure_code=code, failure_message=text, **common)  # type: ignore[arg-type]
-            return failed, None
-        answer = Answer(
-            verdict=self._decision.verdict,
-            refusals=self._decision.refusals,
-            waits=self._decision.waits,
-            plan_sections=agreement.sections(cast("Mapping[str, object]", plan.to_value())),
-            rules={**self._shell.owner.rules().to_value(), _SECURITY: self._shell.owner.security()},
-            data_versions=versions,
-            terms=self._decision.terms,
-            **common,  # type: ignore[arg-type]
-        )
-        return answer, plan
-
-    async def _decide(self, plan: LogicalPlan, versions: Mapping[str, str]) -> Decision:
-        """What our owner says; a request that is to run now or not at all waits for nothing."""
-        decision = await self._shell.owner.decide(self._request, plan, versions, self._attempt)
-        if self._attempt.dry_run or self._request.request.wait_seconds > 0:
-            return decision
-        refusals = (*decision.refusals, *(wait.refusal() for wait in decision.waits))
-        return replace(decision, refusals=refusals, waits=())
-
-    def _listed(self, plan: LogicalPlan, decision: Decision) -> Decision:
-        """The decision, and which earlier questions we know; from here on other sessions know of this one."""
-        if decision.refusals:
-            return decision
-        attempt, request = self._attempt, self._request
-        known, refusals = self._shell.past.answer(attempt.id, request, plan, attempt.at, dry_run=attempt.dry_run)
-        return replace(decision, refusals=refusals, terms={**decision.terms, "history": known})
-
-    async def _beside(self, answers: Sequence[Answer], plan: LogicalPlan) -> Beside | None:
-        """What the question must be kept apart from; None where nothing will run, or with noise."""
-        if any(answer.verdict in {"refuse", "fail"} for answer in answers) or self._request.request.privacy is not None:
-            return None
-        try:
-            return await self._shell.past.beside(plan, terms.histories(answers, plan.owners))
-        except PlanUnsupported as error:
-            raise Concluded(Event.SOME_FAIL, error) from error
-        except (ValueError, TypeError) as error:
-            fault = SessionFault("a party's list of earlier questions makes no sense; compare versions")
-            raise Concluded(Event.SOME_FAIL, fault) from error
-
-    def _conclude(self, answers: Sequence[Answer], plan: LogicalPlan, beside: Beside | None) -> Explanation:
-        """The one conclusion that all parties draw from the same answers."""
-        self._refusals = _as_refusals(answers)
-        refusals = tuple(reason for answer in answers for reason in answer.refusals)
-        try:
-            agreement.check_bound(
-                answers,
-                self._attempt.id,
-                self._request.digest(),
-                self._proposer,
-                dry_run=self._attempt.dry_run,
-            )
-            if not (self._attempt.dry_run and refusals):
-                agreement.check_verdicts(answers)
-            agreement.check_alike(answers)
-            owners = [answer for answer in answers if answer.party in plan.owners]
-            demanded = [(a.party, dict(a.rules or {})) for a in owners]
-            security, whose_security = strongest([(party, asked.pop(_SECURITY, None)) for party, asked in demanded])
-            rules, whose = strictest(
-                [(party, DisclosureRules.from_value(cast("canonical.Value", asked))) for party, asked in demanded]
-            )
-            whose[_SECURITY] = whose_security
-            physical = PhysicalPlan(
-                logical=plan,
-                rules=rules,
-                owners=tuple(answer.party for answer in owners),
-                compute=self._compute_parties(),
-                data_versions={answer.party: dict(answer.data_versions or {}) for answer in owners},
-                security=security,
-                terms=terms.agreed(answers, plan.owners, at=self._attempt.at, privacy=self._request.request.privacy),
-                beside=beside,
-            )
-            program(physical)  # refuses what it cannot do, at every party alike
-            if not self._attempt.dry_run:
-                self._rests = Explanation(physical, refusals, whose, tuple(answers))
-                agreement.check_waits(answers)
-        except (ValueError, TypeError) as error:
-            fault = SessionFault("a party's disclosure rules or terms make no sense; compare versions")
-            raise Concluded(Event.SOME_FAIL, fault) from error
-        except MpcdError as error:
-            # Asked what it would say, each party that refuses says so, even where nothing could be run either.
-            verdict = Refused(refusals) if self._attempt.dry_run and refusals else error
-            raise Concluded(_conclusion(verdict), verdict) from error
-        return Explanation(physical, refusals, whose, tuple(answers))
-
-    @property
-    def _proposer(self) -> PartyId:
-        assert self._attempt.proposer is not None
-        return self._attempt.proposer
-
-    def _compute_parties(self) -> tuple[PartyId, PartyId, PartyId]:
-        """The first three parties of the roster that compute, by id."""
-        first, second, third = sorted(p.id for p in self._settings.roster.parties if "compute" in p.roles)[:3]
-        return first, second, third
-
-    def _participants(self, plan: LogicalPlan) -> frozenset[PartyId]:
-        """Owners, compute parties, and the proposer, who hands the result to its analyst."""
-        return frozenset({*plan.owners, *self._compute_parties(), self._proposer})
-
     # ------------------------------------------------------------------------------------------ effects: before running
 
     async def _ask_approvers(self) -> None:
         """Keep the request for our own people, if we wait for them; each owner does so for itself."""
-        if self._decision.waits and self._rests is not None:
-            rests = self._rests
+        if self._agreeing.decision.waits and self._agreeing.rests is not None:
+            rests = self._agreeing.rests
             try:
-                await self._shell.owner.ask_approvers(self._request, rests.plan, rests.rules_of, self._proposer)
+                await self._shell.owner.ask_approvers(
+                    self._request, rests.plan, rests.rules_of, self._agreeing.proposer
+                )
             except MpcdError as error:
                 self._error = error
                 raise
@@ -515,8 +217,8 @@ class Conductor:
         error = self._error
         if self._request.request.wait_seconds > 0 and error is not None and will_pass(error):
             self._shell.log("waiting_not_run", request=self._request.digest().hex(), code=error.code, reason=str(error))
-        elif self._authentic:
-            reasons = self._refusals or (Refusal(self._me, error.code if error else "", "", str(error)),)
+        elif self._agreeing.authentic:
+            reasons = self._agreeing.refusals or (Refusal(self._me, error.code if error else "", "", str(error)),)
             await self._shell.journal.refused(self._request, reasons)
 
     async def _commit_agreed(self) -> Event:
@@ -532,8 +234,8 @@ class Conductor:
 
     @property
     def _agreed(self) -> Run:
-        assert self._run is not None
-        return self._run
+        assert self._agreeing.run is not None
+        return self._agreeing.run
 
     async def _open_links(self) -> Event:
         self._attempt.doing = "preparing"
@@ -551,7 +253,7 @@ class Conductor:
                 index,
                 self._agreed.session,
                 plan.compute,
-                self._drawn,
+                self._agreeing.drawn,
                 self._attempt.secrets,
                 self._links.channel_hash,
             )
@@ -702,7 +404,7 @@ class Conductor:
     async def _send_release(self) -> None:
         """Our sealed bytes to the proposer; the proposer waits for everybody's."""
         attempt, run = self._attempt, self._agreed
-        proposer = self._proposer
+        proposer = self._agreeing.proposer
         if self._sealed:
             attempt.releases[self._me] = self._sealed
             if proposer != self._me:
@@ -752,7 +454,7 @@ class Conductor:
 
     async def _tell_analyst(self) -> None:
         """Hand the outcome to our caller; an error is raised by `conduct`."""
-        attempt, run = self._attempt, self._run
+        attempt, run = self._attempt, self._agreeing.run
         if self._state is State.RELEASED and run is not None:
             releases = tuple(attempt.releases[party] for party in run.plan.compute if party in attempt.releases)
             if len(releases) == len(run.plan.compute) or attempt.proposer != self._me:
@@ -761,54 +463,12 @@ class Conductor:
                 )
 
 
-def _check_time(at: int, now: float, proposer: PartyId) -> None:
-    """Raise unless the proposed time of the session is about what our clock says."""
-    if abs(at / 1000 - now) > limits.CLOCK_SKEW_SECONDS_MAX:
-        raise ClockSkew(
-            f"the clock of party {proposer}, which proposed the session, differs from ours by "
-            f"{abs(at / 1000 - now):.0f} s (at most {limits.CLOCK_SKEW_SECONDS_MAX:.0f} s); synchronise them"
-        )
-
-
-def will_pass(error: MpcdError) -> bool:
-    """Whether a request that may wait is worth another try after `error`, before anything was agreed."""
-    if isinstance(error, (Refused, CallerFault)):
-        return False
-    return error.retryable or not isinstance(error, SessionFault) or isinstance(error, AwaitingApproval)
-
-
-def _conclusion(verdict: MpcdError) -> Event:
-    match verdict:
-        case Refused():
-            return Event.SOME_REFUSE
-        case AwaitingApproval():
-            return Event.APPROVAL_NEEDED
-        case _:
-            return Event.SOME_FAIL
-
-
 def _recorded(attempt: Attempt, run: Run, *, ask: bool) -> Message:
     return {"type": messages.RECORDED, "attempt": attempt.id, "session": run.session, "ask": ask}
 
 
 def _release(attempt: Attempt, run: Run, sealed: bytes) -> Message:
     return {"type": messages.RELEASE, "attempt": attempt.id, "session": run.session, "envelope": sealed}
-
-
-def _as_refusals(answers: Sequence[Answer]) -> tuple[Refusal, ...]:
-    """Everything that stood against the request, for the ledger."""
-    reasons = [reason for answer in answers for reason in answer.refusals]
-    reasons += [Refusal(a.party, a.failure_code, "", a.failure_message) for a in answers if a.verdict == "fail"]
-    return tuple(reasons)
-
-
-def _verdict_of(answers: Sequence[Answer]) -> MpcdError:
-    """The error that these answers stand for."""
-    try:
-        agreement.check_verdicts(answers)
-    except MpcdError as error:
-        return error
-    raise Bug("answers that refuse nothing have no verdict")
 
 
 def _event_of(error: MpcdError) -> Event:

@@ -24,7 +24,8 @@ import trio
 
 from mpcd import limits
 from mpcd.daemon.attempt import Attempt, Explanation, Nobody, Observer, Outcome, Run
-from mpcd.daemon.conductor import Conductor, Message, Owner, Past, Settings, Shell
+from mpcd.daemon.conductor import Conductor
+from mpcd.daemon.shell import Message, Owner, Past, Settings, Shell
 from mpcd.errors import (
     Busy,
     CallerFault,

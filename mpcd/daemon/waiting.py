@@ -7,7 +7,7 @@
 The analyst need not be on line, and any party may restart: what waits is read from the store at start and tried at
 once, tried again when a party says that its people have decided or comes back, and now and then in case nobody could
 say so.  A try is an ordinary proposal.  It uses the request up only if all parties agree, or one refuses; everything
-that will pass leaves the request waiting (`conductor.will_pass`).
+that will pass leaves the request waiting (`agreeing.will_pass`).
 
 From the transaction that agrees on, the row names session and plan.  If this party stops then, the store says what
 became of the session: what was released is fetched from the compute parties as the sealed bytes that they recorded.
@@ -27,8 +27,8 @@ import trio
 
 from mpcd import canonical, limits
 from mpcd.api.types import JobResult, Map
+from mpcd.daemon.agreeing import will_pass
 from mpcd.daemon.attempt import Attempt, Nobody, Outcome
-from mpcd.daemon.conductor import will_pass
 from mpcd.daemon.journal import StoreJournal
 from mpcd.errors import (
     AwaitingApproval,

@@ -12,8 +12,9 @@ import trio
 import trio.testing
 
 from mpcd import limits
+from mpcd.daemon.agreeing import Concluded
 from mpcd.daemon.attempt import Attempt, Nobody
-from mpcd.daemon.conductor import Concluded, Conductor
+from mpcd.daemon.conductor import Conductor
 from mpcd.errors import PlanUnsupported, Refusal, Refused, SessionFault
 from mpcd.governance.disclosure import DisclosureRules
 from mpcd.ids import PartyId, RequestDigest, RosterHash
@@ -23,7 +24,7 @@ from mpcd.session import agreement
 from mpcd.session.agreement import Answer
 
 ROSTER = parse((Path(__file__).parents[1] / "plan" / "hospitals.toml").read_text())
-PLAN = plan_sql("SELECT COUNT(*) FROM gbsg2", ROSTER, dt.date(2026, 1, 1))
+PLAN = plan_sql("SELECT VAR_SAMP(age) FROM gbsg2", ROSTER, dt.date(2026, 1, 1))
 PARTIES = sorted(party.id for party in ROSTER.parties)
 DIGEST = RequestDigest(b"d" * 32)
 ROUNDS = DisclosureRules(safe_round_base=5)
@@ -37,7 +38,7 @@ def conductor(attempt: Attempt) -> Conductor:
 
 
 def answers(attempt: Attempt, refusals: tuple[Refusal, ...]) -> list[Answer]:
-    """The last party demands rounding, which no program can do, and says so unless it says nothing."""
+    """The last party demands rounding, under which no variance is answered, and says so unless it says nothing."""
     last = PARTIES[-1]
     return [
         Answer(
@@ -65,7 +66,7 @@ def test_a_refusal_has_the_same_form_asked_either_way(dry_run: bool) -> None:  #
     attempt.proposer, attempt.dry_run = PARTIES[0], dry_run
     reason = Refusal(PartyId(PARTIES[-1]), "disclosure", "safe_round_base", "does not allow an unrounded answer")
     with pytest.raises(Concluded) as caught:
-        conductor(attempt)._conclude(answers(attempt, (reason,)), PLAN, None)
+        conductor(attempt)._agreeing.conclude(answers(attempt, (reason,)), PLAN, None)
     assert isinstance(caught.value.error, Refused)
     assert caught.value.error.reasons == (reason,)
 
@@ -74,7 +75,7 @@ def test_what_nobody_refuses_and_no_program_can_do_is_unsupported() -> None:
     attempt = Attempt(b"a" * 16)
     attempt.proposer, attempt.dry_run = PARTIES[0], True
     with pytest.raises(Concluded) as caught:
-        conductor(attempt)._conclude(answers(attempt, ()), PLAN, None)
+        conductor(attempt)._agreeing.conclude(answers(attempt, ()), PLAN, None)
     assert isinstance(caught.value.error, PlanUnsupported)
 
 
