@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from mpcd.api.domains.approvals import VERBS
-from mpcd.api.types import Caller, Map
+from mpcd.api.types import Caller, JobResult, Map
 from mpcd.daemon.domains.approvals import ApprovalsDomain
 from mpcd.errors import NotFound, RequestInvalid
 
@@ -20,6 +20,12 @@ class Waiting:
         if digest != b"d" * 32:
             raise NotFound("no such request is kept here")
         return {"state": "waiting", "revision": revision}
+
+    async def result(self, digest: bytes) -> JobResult:
+        raise AssertionError(digest)
+
+    async def withdraw(self, digest: bytes, signature: bytes) -> str:
+        raise AssertionError(digest, signature)
 
 
 def domain() -> ApprovalsDomain:
