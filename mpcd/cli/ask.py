@@ -10,7 +10,7 @@ import click
 
 from mpcd.api.flow import Answer
 from mpcd.api.types import Map, Method, NodeInfo
-from mpcd.cli.asking import accepting_options, asking_options, options_of, waiting_option
+from mpcd.cli.asking import accepting_options, asking_options, options_of, saving_option, waiting_option
 from mpcd.cli.shared import (
     connect,
     json_option,
@@ -112,12 +112,7 @@ def print_refusals(refusals: Sequence[Map]) -> None:
 @asking_options
 @accepting_options
 @waiting_option
-@click.option(
-    "--save",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Keep the result with everything that proves it, for `mpcctl result verify FILE`.",
-)
+@saving_option
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Write CSV; what else is to be said goes to stderr.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress and no caveats.")

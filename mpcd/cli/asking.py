@@ -43,6 +43,16 @@ def waiting_option(function: Function) -> Function:
     )(function)
 
 
+def saving_option(function: Function) -> Function:
+    """`--save`, for what brings an answer."""
+    return click.option(
+        "--save",
+        metavar="FILE",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Keep the result with everything that proves it, for `mpcctl result verify FILE`.",
+    )(function)
+
+
 _UNITS: Final = {"m": 60, "h": 3600, "d": 86_400}
 
 

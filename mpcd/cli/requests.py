@@ -5,12 +5,14 @@ The list is the analyst's own, in the profile; how each stands, the party says t
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from mpcd.api.client import Client
 from mpcd.api.types import Map
+from mpcd.cli.asking import saving_option
 from mpcd.cli.shared import connect, json_option, moment, printable, show, write_json, write_table
 from mpcd.errors import NotFound
 
@@ -79,11 +81,12 @@ def _say(state: Map, *, err: bool = True) -> None:
 
 @requests.command()
 @click.argument("name")
+@saving_option
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Write CSV; what else is to be said goes to stderr.")
 @click.option("--quiet", "-q", is_flag=True, help="No caveats.")
 @click.pass_context
-def fetch(context: click.Context, name: str, as_json: bool, as_csv: bool, quiet: bool) -> None:
+def fetch(context: click.Context, /, name: str, *, save: Path | None, as_json: bool, as_csv: bool, quiet: bool) -> None:
     """Fetch the result of the request whose digest begins with NAME, verify it and show it; as often as you like."""
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other.")
@@ -96,6 +99,10 @@ def fetch(context: click.Context, name: str, as_json: bool, as_csv: bool, quiet:
         assert client.profile is not None
         answer = answer_of(kept_of(entry.request, entry.result_key(), fetched), client.profile.parties)
         node = client.node
+    if save is not None:
+        from mpcd.cli.result import keep  # noqa: PLC0415
+
+        keep(save, answer.info.kept)
     print_answer(answer, node, as_json=as_json, as_csv=as_csv, quiet=quiet)
 
 
