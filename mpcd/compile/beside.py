@@ -117,10 +117,15 @@ class _Ground:
     names: Mapping[ColumnRef, ColumnRef]
     """What a column is called where relations are compared: the same for what means the same."""
 
+    known: dict[ColumnRef, Values]
+
     def declared(self, column: ColumnRef) -> Values:
         """All that the roster allows."""
-        found = self.relation.bounds(column)
-        return Values(((found.low, found.high),) if found.low <= found.high else (), found.nullable)
+        if column not in self.known:
+            found = self.relation.bounds(column)
+            runs = ((found.low, found.high),) if found.low <= found.high else ()
+            self.known[column] = Values(runs, found.nullable)
+        return self.known[column]
 
 
 class _View:
@@ -153,6 +158,8 @@ class _View:
             else:
                 self.by_column.setdefault(names[column], []).append(split)
         self.rest = frozenset(region.rest)
+        self.sides: dict[int, int] = {}
+        """By cell, where it stands among the sides."""
 
     def _columns(self) -> set[ColumnRef]:
         keys = columns_of(*(split.key.expr for split in self.splits))
@@ -352,7 +359,7 @@ class _Planner:
         if name not in self._grounds:
             relation, place = relation_of(definition, self._roster), len(self._grounds)
             named = None if relation is None else _names(relation, place)
-            self._grounds[name] = None if relation is None or named is None else _Ground(relation, place, named)
+            self._grounds[name] = None if relation is None or named is None else _Ground(relation, place, named, {})
         found = self._grounds[name]
         return found if found is not None and definition.fits(found.relation) else None
 
@@ -423,11 +430,10 @@ class _Planner:
             raise PlanUnsupported(_TOO_MANY)
 
     def _cell(self, view: _View, cell: int) -> int:
-        known = (view.family, None) if not view.splits else (view.family, tuple(s.key for s in view.splits), cell)
-        if known not in self._sides:
-            self._sides[known] = len(self._side_list)
+        if cell not in view.sides:
+            view.sides[cell] = len(self._side_list)
             self._side_list.append((view.family, view.base_cells[cell]))
-        return self._sides[known]
+        return view.sides[cell]
 
     def _union(self, view: _View, cells: Places) -> int:
         known = (view.family, b"union", hashlib.sha256(cells.tobytes()).digest())

@@ -37,6 +37,7 @@ DEFINITIONS: Final = "history.definitions"
 RULE: Final = "history"
 _REPLY_BYTES: Final = limits.PEER_REPLY_BYTES_MAX // 2
 _FETCHES_MAX: Final = 1 + limits.HISTORY_LISTED_MAX * limits.HISTORY_DEFINITION_BYTES_MAX // _REPLY_BYTES
+_PLANNED_MAX: Final = 8
 _BOOK_MAX: Final = 4 * limits.HISTORY_LISTED_MAX
 """Definitions that are held in memory, decoded."""
 
@@ -66,6 +67,8 @@ class History:
         self._asking: dict[bytes, Kept] = {}
         """The same by the request's digest, for the commit."""
         self._following = 0
+        self._planned: OrderedDict[object, Beside] = OrderedDict()
+        """Of the last few questions: who explains first and runs then is not kept waiting twice."""
         self._book: OrderedDict[bytes, Definition] = OrderedDict()
         self._loading = trio.Lock()
         journal.on_agreed.append(self.remembered)
@@ -124,8 +127,13 @@ class History:
         digests = history.joined(list(lists.values()))
         past = await self._learn(digests, lists)
         asked = history.question(plan, self._roster)
-        work = partial(beside.plan, asked, past, self._roster, plan.cells)
-        return await self._apart(work) if past else work()
+        known = (asked, plan.cells, digests)
+        if known not in self._planned:
+            work = partial(beside.plan, asked, past, self._roster, plan.cells)
+            self._planned[known] = await self._apart(work) if past else work()
+            while len(self._planned) > _PLANNED_MAX:
+                self._planned.popitem(last=False)
+        return self._planned[known]
 
     async def _learn(self, digests: Sequence[bytes], lists: Mapping[PartyId, bytes]) -> list[Definition]:
         """These definitions, in order: from the book, the store, and then from whoever listed them."""

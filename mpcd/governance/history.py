@@ -297,13 +297,16 @@ class Definition:
 
     def fits(self, relation: Relation) -> bool:
         """Whether all that it compares is there."""
-        keys, conditions = (key.expr for key in self.keys), (region.predicate() for region in self.sets)
         try:
-            for column in columns_of(*keys, *conditions):
+            for column in self._columns:
                 relation.column(column)
         except KeyError:
             return False
         return True
+
+    @cached_property
+    def _columns(self) -> frozenset[ColumnRef]:
+        return columns_of(*(key.expr for key in self.keys), *(region.predicate() for region in self.sets))
 
 
 def relation_of(definition: Definition, roster: Roster) -> Relation | None:
