@@ -9,7 +9,7 @@ import numpy as np
 
 from mpcd.field import FP, FQ
 from mpcd.governance.sampling import GaussianTable, LaplaceTable, Leaf
-from mpcd.protocols import adders, binary, compare, convert, multiply, opening, select
+from mpcd.protocols import adders, binary, compare, convert, least, multiply, opening, select
 from mpcd.protocols.context import Context
 from mpcd.release import noise
 from mpcd.sharing import Planes, Replicated
@@ -44,6 +44,7 @@ PROGRAMS: Final[dict[str, Program]] = {
     "less_than": (compare.less_than, (Bits.of([5, 3], 3), Bits.of([5, 4], 3))),
     "equal": (compare.equal, (Bits.of([5, 3], 3), Bits.of([5, 4], 3))),
     "threshold_count": (compare.threshold_count, (FLAGS, 2)),
+    "least": (least.least, (Bits.of([5, 3, 4], 3), (2, 1))),
     "select": (select.select, ([1, 0], [5, 6], [7, 8])),
     "select_planes": (select.select_planes, (Bits.of([1, 0], 1), Bits.of([5, 6], 3))),
     "noise": (_noise, ()),

@@ -223,7 +223,7 @@ def test_cost_is_exact(owners: int, security: Security) -> None:
     run(world, plan)
     predicted, counted = Program(plan).cost(), world.counted()
     assert (counted.rounds, counted.compute, counted.input) == (predicted.rounds, predicted.compute, predicted.input)
-    assert counted.rounds <= (83 if security == "semi-honest" else 99)
+    assert counted.rounds <= (60 if security == "semi-honest" else 75)
 
 
 def test_inconsistent_input_is_caught_before_anything_depends_on_it() -> None:

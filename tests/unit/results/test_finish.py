@@ -316,3 +316,9 @@ def test_the_client_imports_no_numpy_and_no_parser() -> None:
         "sys.exit(repr(bad) if bad else 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_rule_has_a_name_and_a_meaning() -> None:
+    assert STATUS_RULES == {1: "floor", 2: "min_owners", 3: "complement", 5: "dominance"}
+    assert set(STATUS_RULES.values()) == set(RULES)
+    assert set(_SEVERITY) == set(RULES)
