@@ -11,7 +11,7 @@ import pytest
 from mpcd import canonical
 from mpcd.errors import ResultInvalid
 from mpcd.results import NULL, Shape, Suppressed, Table, finish
-from mpcd.results.evaluate import arithmetic, function, rounded
+from mpcd.results.evaluate import _SEVERITY, arithmetic, function, rounded
 from mpcd.results.schema import FormError
 from mpcd.results.shape import (
     BOOLEAN,
@@ -46,6 +46,7 @@ from mpcd.results.shape import (
     Value,
     ValueShape,
 )
+from mpcd.results.table import RULES, STATUS_RULES
 
 RELEASED, FLOOR, OWNERS, COMPLEMENT, EMPTY = range(5)
 WARD = KeyShape("ward", TEXT, 3, nullable=True, levels=("icu", "ent", "eye"))
