@@ -284,6 +284,12 @@ IMPORT_DATABASE_BYTES_MAX: Final = 4 * 2**30
 """DuckDB's own limit during an import; beyond it sorts spill to disk."""
 IMPORT_EXAMPLES_MAX: Final = 3
 """Examples per column and reason, shown to the operator alone."""
+OPT_OUT_IDS_MAX: Final = 1_000_000
+OPT_OUT_ID_CHARACTERS_MAX: Final = 200
+OPT_OUT_IDS_PER_CALL_MAX: Final = 256
+"""Ids that one call of the API adds to the opt-out list or takes off it; more go in pieces."""
+DATA_GENERATIONS_MAX: Final = 4
+"""Sets of data versions that running sessions may still answer from at once, the published one included."""
 PROPOSED_LEVELS_MAX: Final = 200
 PROPOSED_DECIMALS_MAX: Final = 9
 

@@ -1,12 +1,14 @@
 """The import child: files in, one snapshot file out (run with `python -m`).
 
-    import   {table, source, workspace}      -> {rows, persons, content, problems, notes}
+    import   {table, source, workspace}      -> {rows, persons, content, problems, notes, opted_out, linked}
+    compare  {new, old: [path], person}      -> [persons who differ]; see `mpcd.sources.compare_child`
     propose  {paths, workspace}              see `mpcd.sources.propose`
     split    {path, outputs, by, workspace}  see `mpcd.sources.split`
 
-An import has three steps, all in DuckDB: *stage* converts every field and keeps the stored form beside a reason code;
-*judge* counts the reasons, duplicates and rows; *write*, only if nothing was found, sorts the rows into their canonical
-order, writes them in the narrowest types and hashes what was written.  The workspace is a directory of this import
+An import has four steps, all in DuckDB: *stage* converts every field and keeps the stored form beside a reason code;
+*exclude* takes out the rows of persons on the opt-out list, before anything else looks at them; *judge* counts the
+reasons, duplicates and rows; *write*, only if nothing was found, sorts the rows into their canonical order, writes them
+in the narrowest types and hashes what was written.  The workspace is a directory of this import
 alone, which the parent removes in any case.
 """
 
@@ -29,7 +31,7 @@ import numpy as np
 
 from mpcd import canonical, limits
 from mpcd.roster import Column
-from mpcd.sources import child_side, propose, split
+from mpcd.sources import child_side, compare_child, propose, split
 from mpcd.sources.convert_sql import REASONS, cleaned, conversion, quoted
 from mpcd.sources.engine_child import CONFIGURATION, literal
 from mpcd.sources.read_sql import FileProblem, Relation, other_delimiter, relation
@@ -37,6 +39,11 @@ from mpcd.sources.snapshot import FORMAT, PERSON_INDEX, ROWS, column_type, integ
 from mpcd.sources.tables import ColumnMap, Reason
 
 OUTPUT: Final = "snapshot.duckdb"
+LINKAGE: Final = "linkage.bin"
+"""Sorted digests of the linkage columns, `LINKAGE_BYTES` each."""
+LINKAGE_BYTES: Final = 16
+OPT_OUT: Final = "opt-out.json"
+_LINKAGE_SEPARATOR: Final = "|"
 _LEVELS_SHOWN: Final = 10
 BLOCK_ROWS: Final = 2**20
 """Rows that are hashed at a time; part of the data version's definition."""
@@ -54,6 +61,8 @@ class Job:
     rows_max: int
     definition: str
     workspace: Path
+    person_source: str | None = None
+    linkage: tuple[str, ...] = ()
 
     @property
     def person(self) -> int | None:
@@ -84,6 +93,9 @@ class _Import:
         self._relations: tuple[Relation, ...] = ()
         self._present: tuple[int, ...] = ()
         self._starts: dict[int, int] = {}
+        self._staged = False
+        self._excluded = [0, 0]
+        self._linked = 0
         self.problems: list[dict[str, object]] = []
         self.notes: list[str] = []
 
@@ -93,17 +105,28 @@ class _Import:
         content = ""
         try:
             self._find()
-            rows = self._stage()
-            self._judge(rows)
+            self._stage()
+            rows = self._exclude()
+            if self._staged:
+                self._judge(rows)
             if not self.problems:
                 persons = self._write(rows)
                 content = self._digest(rows).hex()
+                self._linked = self._link()
         except FileProblem as error:
             self._problem("", "unreadable", 1, str(error))
         except duckdb.InvalidInputException as error:
             self._problem("", "unreadable", 1, _where(error))
         self._database.close()
-        return {"rows": rows, "persons": persons, "content": content, "problems": self.problems, "notes": self.notes}
+        return {
+            "rows": rows,
+            "persons": persons,
+            "content": content,
+            "problems": self.problems,
+            "notes": self.notes,
+            "opted_out": self._excluded,
+            "linked": self._linked,
+        }
 
     def _problem(self, column: str, reason: Reason, count: int, advice: str = "", examples: Iterable[str] = ()) -> None:
         self.problems.append(
@@ -114,7 +137,7 @@ class _Import:
         """Open the files and look for the columns."""
         job = self._job
         self._relations = tuple(relation(self._database, path, job.kind, job.delimiter) for path in job.paths)
-        wanted = {job.source(index) for index in range(len(job.columns))}
+        wanted = {job.source(index) for index in range(len(job.columns))} | set(self._beside())
         present = set(range(len(job.columns)))
         for file in self._relations:
             if job.kind == "csv" and (other := other_delimiter(file, job.delimiter, wanted)) is not None:
@@ -127,10 +150,18 @@ class _Import:
                 advice = f"{file.path.name} has no column {job.source(index)!r}; set its `source`"
                 self._problem(job.columns[index].name, "missing column", 0, advice)
             present.difference_update(missing)
+            for name in self._beside():
+                if name not in file.columns:
+                    self._problem(name, "missing column", 0, f"{file.path.name} has no column {name!r}")
             extra = [name for name in file.columns if name not in wanted]
             if extra:
                 self.notes.append(f"{file.path.name}: not in the roster and left out: {', '.join(extra)}")
         self._present = tuple(sorted(present))
+
+    def _beside(self) -> list[str]:
+        """Columns of the files that are read and not stored: for the opt-out list and for linkage."""
+        job = self._job
+        return list(dict.fromkeys([*([] if job.person_source is None else [job.person_source]), *job.linkage]))
 
     def _texts(self) -> str:
         """The present columns as cleaned text t0, t1, …, of all files in their order, and the place of the file."""
@@ -138,34 +169,84 @@ class _Import:
         fields = ", ".join(
             f"{cleaned(quoted(job.source(i)), job.columns[i], job.mappings[i])} AS t{i}" for i in self._present
         )
-        names = list(dict.fromkeys(job.source(index) for index in self._present))
+        fields += "".join(f", {quoted(name)} AS b{place}" for place, name in enumerate(self._beside()))
+        names = list(dict.fromkeys([*(job.source(index) for index in self._present), *self._beside()]))
         return " UNION ALL ".join(
             f"(SELECT {fields}, {place} AS file FROM ({file.select(names)}))"
             for place, file in enumerate(self._relations)
         )
 
-    def _stage(self) -> int:
-        """Stored forms v0, v1, … beside reasons r0, r1, …; returns how many rows there are."""
+    def _stage(self) -> None:
+        """Stored forms v0, v1, … beside reasons r0, r1, …."""
         job = self._job
-        if not self._present:
-            return 0
+        if not self._present or any(problem["column"] in self._beside() for problem in self.problems):
+            return
         for index in self._present:
             if job.columns[index].type == "dictionary":
                 levels = ", ".join(map(literal, job.columns[index].levels))
                 self._database.execute(f"CREATE TYPE levels{index} AS ENUM ({levels})")
-        fields = ["file"]
+        # Rows keep their number in the files, whatever is taken out.
+        fields = ["file", "ROW_NUMBER() OVER () AS place", *(f"b{place}" for place in range(len(self._beside())))]
         for index in self._present:
             made = conversion(job.columns[index], job.mappings[index], f"t{index}", f"levels{index}")
             fields += [f"{made.value} AS v{index}", f"CAST({made.reason} AS UTINYINT) AS r{index}"]
             if made.identity is not None:
                 fields.append(f"{made.identity} AS identity")
         self._database.execute(f"CREATE TABLE staged AS SELECT {', '.join(fields)} FROM ({self._texts()})")
+        self._staged = True
         self._look_for_empty_files()
+
+    def _exclude(self) -> int:
+        """Take out the rows of persons on the opt-out list; returns how many rows are left."""
+        if not self._staged:
+            return 0
+        place = self._job.workspace / OPT_OUT
+        if place.exists():
+            listed = json.loads(place.read_text(encoding="utf-8"))
+            self._database.execute("CREATE TABLE listed AS SELECT TRIM(unnest(?::VARCHAR[])) AS id", [listed])
+            key, codes = self._listed_codes()
+            self._database.execute(f"CREATE TABLE excluded AS SELECT place, {key} AS k FROM staged")
+            self._database.execute(f"DELETE FROM excluded WHERE k IS NULL OR k NOT IN ({codes})")
+            self._excluded = [
+                self._integer("SELECT COUNT(*) FROM excluded"),
+                self._integer("SELECT COUNT(DISTINCT k) FROM excluded"),
+            ]
+            self._database.execute("DELETE FROM staged WHERE place IN (SELECT place FROM excluded)")
         return self._integer("SELECT COUNT(*) FROM staged")
+
+    def _listed_codes(self) -> tuple[str, str]:
+        """What tells persons apart in the staging table, and the same of the listed ids."""
+        job = self._job
+        if job.person_source is not None:
+            place = self._beside().index(job.person_source)
+            return f"NULLIF(TRIM(b{place}), '')", "SELECT id FROM listed WHERE id IS NOT NULL"
+        assert job.person is not None, "the parent refuses a list that no column can be matched with"
+        column, mapping = job.columns[job.person], job.mappings[job.person]
+        made = conversion(column, mapping, "t", "")
+        text = f"SELECT {cleaned('id', column, mapping)} AS t FROM listed"
+        return f"v{job.person}", f"SELECT v FROM (SELECT {made.value} AS v FROM ({text})) WHERE v IS NOT NULL"
+
+    def _link(self) -> int:
+        """Write the digests of the linkage columns, each person's once; returns how many."""
+        job = self._job
+        if not job.linkage:
+            return 0
+        places = [self._beside().index(name) for name in job.linkage]
+        # What people write differently at two hospitals: case, accents, spaces, hyphens.
+        plain = [
+            f"NULLIF(regexp_replace(lower(strip_accents(b{i})), '[^\\p{{L}}\\p{{N}}]', '', 'g'), '')" for i in places
+        ]
+        joined = f" || {literal(_LINKAGE_SEPARATOR)} || ".join(plain)
+        digest = f"substr(sha256({joined}), 1, {2 * LINKAGE_BYTES})"
+        found = self._database.execute(
+            f"SELECT DISTINCT {digest} AS d FROM staged WHERE {joined} IS NOT NULL ORDER BY d"
+        ).fetchall()
+        (job.workspace / LINKAGE).write_bytes(bytes.fromhex("".join(digest for (digest,) in found)))
+        return len(found)
 
     def _look_for_empty_files(self) -> None:
         """Note files without a row, and where each file's rows begin."""
-        found = self._database.execute("SELECT file, MIN(rowid) FROM staged GROUP BY file").fetchall()
+        found = self._database.execute("SELECT file, MIN(place) - 1 FROM staged GROUP BY file").fetchall()
         self._starts = {int(place): int(start) for place, start in found}
         for place, file in enumerate(self._relations):
             if place not in self._starts:
@@ -208,7 +289,7 @@ class _Import:
     def _examples(self, index: int, condition: str) -> list[str]:
         """A few rows, for the operator's own eyes: file if there are several, number (from 1 in its file) and text."""
         places = self._database.execute(
-            f"SELECT rowid + 1 FROM staged WHERE {condition} ORDER BY rowid LIMIT {limits.IMPORT_EXAMPLES_MAX}"
+            f"SELECT place FROM staged WHERE {condition} ORDER BY place LIMIT {limits.IMPORT_EXAMPLES_MAX}"
         ).fetchall()
         wanted = ", ".join(str(int(place)) for (place,) in places)
         texts = f"SELECT ROW_NUMBER() OVER () AS n, file, t{index} AS t FROM ({self._texts()})"
@@ -322,12 +403,21 @@ def _job(request: dict[str, Any]) -> Job:
         rows_max=request["rows_max"],
         definition=request["definition"],
         workspace=Path(request["workspace"]),
+        person_source=request["person_source"],
+        linkage=tuple(request["linkage"]),
     )
 
 
 def run_import(request: dict[str, Any]) -> object:
     """One import; the child is used once."""
     return _Import(_job(request)).run()
+
+
+def run_compare(request: dict[str, Any]) -> object:
+    """How many persons differ between a snapshot and each of some others."""
+    with connect(":memory:", Path(request["workspace"])) as database:
+        new, person = Path(request["new"]), request["person"]
+        return [compare_child.changed(database, new, Path(old), person) for old in request["old"]]
 
 
 def run_propose(request: dict[str, Any]) -> object:
@@ -347,7 +437,7 @@ def run_split(request: dict[str, Any]) -> object:
 
 def main() -> None:
     """Serve until the parent closes the pipe."""
-    child_side.serve({"import": run_import, "propose": run_propose, "split": run_split})
+    child_side.serve({"import": run_import, "compare": run_compare, "propose": run_propose, "split": run_split})
 
 
 if __name__ == "__main__":

@@ -1,16 +1,17 @@
 """Imports, proposals and splits, as calls that wait: each runs in a child process of its own.
 
-They are for the operator's commands (`mpcctl table import`, the sandbox).  A call must not be made from the thread that
+They are for the operator's commands (`mpcctl data publish`, the sandbox).  A call must not be made from the thread that
 runs trio: `trio.to_thread.run_sync` there.  Whatever happens to the child, the workspace is removed and nothing else
 was touched; a version that appears is complete.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import duckdb
@@ -23,7 +24,16 @@ from mpcd.ids import DataVersion, PartyId
 from mpcd.roster import Column, Table
 from mpcd.sources.child import Child, ChildFailed, ChildSpec
 from mpcd.sources.files import why_unreadable
-from mpcd.sources.snapshot import FORMAT, Manifest, definition, file_sha256, settle, table_directory
+from mpcd.sources.snapshot import (
+    FORMAT,
+    Manifest,
+    definition,
+    file_sha256,
+    linkage_path,
+    settle,
+    sync_directory,
+    table_directory,
+)
 from mpcd.sources.tables import ColumnMap, ImportBlocked, ImportReport, Problem, TableSource
 
 _SPEC = ChildSpec(
@@ -34,6 +44,8 @@ _SPEC = ChildSpec(
     uses_max=1,
 )
 _OUTPUT = "snapshot.duckdb"
+_LINKAGE = "linkage.bin"
+_OPT_OUT = "opt-out.json"
 
 
 def _in_child(op: str, body: Mapping[str, object], seconds: float) -> object:
@@ -63,26 +75,50 @@ def _files(source: TableSource) -> list[str]:
 
 
 def import_table(
-    table: Table, source: TableSource, directory: Path, *, seconds_max: float = limits.IMPORT_SECONDS_MAX
+    table: Table,
+    source: TableSource,
+    directory: Path,
+    *,
+    opt_out: Sequence[str] = (),
+    keep: bool = True,
+    against: Sequence[Path] = (),
+    seconds_max: float = limits.IMPORT_SECONDS_MAX,
 ) -> ImportReport:
     """Turn the files of `source` into an immutable version of `table` in `directory`; see `mpcd.sources.snapshot`.
 
     The version is there but not in use: `publish` does that.  The same rows give the same version.
 
+    Args:
+        table: of the roster.
+        source: where its rows are.
+        directory: of all snapshots.
+        opt_out: ids of persons, as in the source data, whose rows are left out.
+        keep: False to look only: what would be made, and nothing is changed.
+        against: snapshots of the same table; the report says by how many persons each differs.
+        seconds_max: for reading the files.
+
     Raises:
         ImportBlocked: something does not fit the roster; its `report` has every reason, nothing was changed.
         DataInvalid: a file is not there, or the child failed; nothing was changed.
-        ConfigurationInvalid: the mapping names a column that the roster does not have.
+        ConfigurationInvalid: the mapping names a column that the roster does not have, or the opt-out list cannot be
+            matched with the table.
     """
     names = [column.name for column in table.columns]
     unknown = sorted(set(source.columns) - set(names))
     if unknown:
         raise ConfigurationInvalid(f"table {table.name}: the roster has no column {', '.join(unknown)}")
+    if opt_out and source.person is None and table.person_id is None:
+        raise ConfigurationInvalid(
+            f"table {table.name}: the opt-out list cannot be applied, since nothing says whose rows these are; name "
+            f'the column of the files that has the persons\' ids: [tables.{table.name}] person = "..."'
+        )
     home = table_directory(directory, table.name)
     paths = _files(source)
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     workspace = Path(tempfile.mkdtemp(prefix=".import-", dir=home)).resolve()
     try:
+        if opt_out:
+            (workspace / _OPT_OUT).write_text(json.dumps(list(opt_out)), encoding="utf-8")
         answer = _in_child(
             "import",
             {
@@ -94,10 +130,16 @@ def import_table(
                 "rows_max": table.rows_max,
                 "definition": definition(table),
                 "workspace": str(workspace),
+                "person_source": source.person,
+                "linkage": list(source.linkage),
             },
             seconds_max,
         )
-        return _finish(answer, table, workspace, directory)
+        report, manifest = _made(answer, table, workspace)
+        changed = _compare(workspace, workspace / _OUTPUT, against, table.person_id, seconds_max)
+        if keep:
+            _keep(workspace, manifest, directory, linked=bool(source.linkage))
+        return replace(report, version=manifest.version, changed=changed)
     finally:
         shutil.rmtree(workspace, ignore_errors=True)
 
@@ -106,7 +148,40 @@ def _column_value(column: Column) -> dict[str, object]:
     return {**asdict(column), "levels": list(column.levels), "missing": list(column.missing)}
 
 
-def _finish(answer: object, table: Table, workspace: Path, directory: Path) -> ImportReport:
+def changed_persons(directory: Path, table: Table, new: Path, against: Sequence[Path]) -> tuple[int, ...]:
+    """By how many persons a snapshot of `table` differs from each of some others; see `compare_child`."""
+    workspace = Path(tempfile.mkdtemp(prefix=".compare-", dir=table_directory(directory, table.name))).resolve()
+    try:
+        return _compare(workspace, new, against, table.person_id, limits.IMPORT_SECONDS_MAX)
+    finally:
+        shutil.rmtree(workspace, ignore_errors=True)
+
+
+def _compare(
+    workspace: Path, new: Path, against: Sequence[Path], person: str | None, seconds_max: float
+) -> tuple[int, ...]:
+    if not against:
+        return ()
+    body = {"workspace": str(workspace), "new": str(new), "old": [str(path) for path in against], "person": person}
+    answer = _in_child("compare", body, seconds_max)
+    if not isinstance(answer, list) or len(answer) != len(against) or not all(type(count) is int for count in answer):
+        raise DataInvalid("the import child gave an answer that makes no sense")
+    return tuple(answer)
+
+
+def _keep(workspace: Path, manifest: Manifest, directory: Path, *, linked: bool) -> None:
+    """The finished files become a version; what tells persons apart at other owners goes beside it, or goes."""
+    settle(workspace / _OUTPUT, manifest, directory)
+    place = linkage_path(directory, manifest.table, manifest.version)
+    if linked:
+        (workspace / _LINKAGE).chmod(0o400)
+        (workspace / _LINKAGE).replace(place)
+    else:
+        place.unlink(missing_ok=True)
+    sync_directory(place.parent)
+
+
+def _made(answer: object, table: Table, workspace: Path) -> tuple[ImportReport, Manifest]:
     match answer:
         case {
             "rows": int(rows),
@@ -114,9 +189,21 @@ def _finish(answer: object, table: Table, workspace: Path, directory: Path) -> I
             "content": str(content),
             "problems": list(found),
             "notes": notes,
+            "opted_out": [int(opted_out_rows), int(opted_out_persons)],
+            "linked": int(linked),
         }:
             problems = tuple(Problem(**{**item, "examples": tuple(item["examples"])}) for item in found)
-            report = ImportReport(table.name, rows, None, problems, tuple(notes))
+            report = ImportReport(
+                table.name,
+                rows,
+                None,
+                problems,
+                tuple(notes),
+                persons,
+                opted_out_rows,
+                opted_out_persons,
+                linked,
+            )
         case _:
             raise DataInvalid("the import child gave an answer that makes no sense; nothing was changed")
     if problems:
@@ -133,8 +220,7 @@ def _finish(answer: object, table: Table, workspace: Path, directory: Path) -> I
         mpcd=mpcd.__version__,
         duckdb=duckdb.__version__,
     )
-    settle(output, manifest, directory)
-    return ImportReport(table.name, rows, manifest.version, (), tuple(notes))
+    return report, manifest
 
 
 # ------------------------------------------------------------------------------------------------ proposals

@@ -2,6 +2,7 @@
 
     DIRECTORY/TABLE/VERSION.duckdb    one DuckDB file, mode 0400, with the one table `rows`
     DIRECTORY/TABLE/VERSION.json      its manifest
+    DIRECTORY/TABLE/VERSION.linkage   where linkage columns are configured: digests of them, for overlap checks
     DIRECTORY/TABLE/current.json      which version answers requests; replaced atomically by `publish`
 
 **Form.**  Every column of the roster's table, under its own name, as an integer or NULL: integers as they are, decimals
@@ -134,6 +135,20 @@ def snapshot_path(directory: Path, table: str, version: DataVersion) -> Path:
     if not _VERSION.fullmatch(version):
         raise DataInvalid("a data version is 64 hexadecimal digits")
     return table_directory(directory, table) / f"{version}.duckdb"
+
+
+def linkage_path(directory: Path, table: str, version: DataVersion) -> Path:
+    """Where the digests of a version's linkage columns are, if it has any."""
+    return snapshot_path(directory, table, version).with_suffix(".linkage")
+
+
+def delete(directory: Path, table: str, version: DataVersion) -> None:
+    """Remove a version's files; idempotent.  The rows go first: what is left names no person."""
+    path = snapshot_path(directory, table, version)
+    for place in (path, linkage_path(directory, table, version), path.with_suffix(".json")):
+        place.unlink(missing_ok=True)
+    if path.parent.is_dir():
+        sync_directory(path.parent)
 
 
 def read_manifest(directory: Path, table: str, version: DataVersion) -> Manifest:

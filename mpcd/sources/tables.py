@@ -5,6 +5,8 @@
     [tables.gbsg2]
     paths = ["/srv/export/gbsg2.csv"]         # CSV or Parquet, by their ending; several files are one table
     delimiter = ","                           # CSV only
+    # person = "MRN"                          column of the files that the opt-out list names; default: the person id
+    # linkage = ["NATIONAL_ID"]               columns that together tell a person at every owner; for overlap checks
     [tables.gbsg2.columns.horTh]              # optional, per column of the roster
     source = "HORMONE_THERAPY"                # name in the files; default: the roster's name
     values = { "1" = "yes", "0" = "no" }      # local code -> roster level
@@ -70,6 +72,10 @@ class TableSource:
     paths: tuple[Path, ...]
     columns: Mapping[str, ColumnMap] = field(default_factory=dict)
     delimiter: str = ","
+    person: str | None = None
+    """Column of the files that holds what the opt-out list names; None: the one of the roster's person id."""
+    linkage: tuple[str, ...] = ()
+    """Columns of the files that together tell one person from another at every owner; none: no overlap checks."""
 
     @property
     def format(self) -> Format:
@@ -86,7 +92,7 @@ class TableSource:
     @staticmethod
     def from_value(value: object, base: Path = Path()) -> TableSource:
         """Read the section of `mpcd.toml`; relative paths start at `base`.  Raises `ConfigurationInvalid`."""
-        section = _map(value, "a table", {"paths", "columns", "delimiter"})
+        section = _map(value, "a table", {"paths", "columns", "delimiter", "person", "linkage"})
         paths = tuple(base / path for path in _texts(section.get("paths"), "paths"))
         if not paths:
             raise ConfigurationInvalid("paths must name at least one file")
@@ -94,7 +100,10 @@ class TableSource:
         if len(delimiter) != 1 or delimiter in '"\r\n':
             raise ConfigurationInvalid("delimiter must be one character, and no quote or line end")
         columns = _map(section.get("columns", {}), "columns", None)
-        return TableSource(paths, {name: _column(part, name) for name, part in columns.items()}, delimiter)
+        person = None if section.get("person") is None else _text(section["person"], "person")
+        linkage = tuple(_texts(section.get("linkage", []), "linkage"))
+        mapped = {name: _column(part, name) for name, part in columns.items()}
+        return TableSource(paths, mapped, delimiter, person, linkage)
 
 
 def _column(value: object, name: str) -> ColumnMap:
@@ -164,6 +173,16 @@ class ImportReport:
     version: DataVersion | None
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
+    persons: int = 0
+    """Distinct person ids; 0 for a table without them."""
+    opted_out_rows: int = 0
+    """Rows that the opt-out list kept out."""
+    opted_out_persons: int = 0
+    """Listed persons who had rows."""
+    linked: int = 0
+    """Persons who can be found at other owners too, by the linkage columns."""
+    changed: tuple[int, ...] = ()
+    """By how many persons it differs from each version that it was compared with."""
 
 
 class ImportBlocked(DataInvalid):
