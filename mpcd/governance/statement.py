@@ -13,7 +13,8 @@ that an owner signs: so much less, or more, for one licence in one month, and wh
 granted, no query above the price, no month above its maximum.  `problems` says what does not.
 
 *Reconciliation.*  Two parties compare receipt by receipt, in order of time: the first that only one has, that differs,
-or that only one counts, is named (`reconcile`), then corrections and totals.
+or that only one counts, is named (`reconcile`), then corrections and totals.  A session that one party recorded and
+withheld because the other had stopped before it recorded is no difference: nobody owes anything for it.
 """
 
 from __future__ import annotations
@@ -420,7 +421,8 @@ def _room(rate: Rate) -> int:
 def reconcile(mine: Statement, theirs: Statement) -> list[str]:
     """Where two parties' statements of one month differ, the first receipt first; empty if they reconcile.
 
-    Receipts of sessions in which only one of the two took part are no difference.
+    Receipts of sessions in which only one of the two took part are no difference, nor are those that one withheld and
+    the other never recorded.
 
     Raises:
         RequestInvalid: they are of different months or consortia.
@@ -450,6 +452,9 @@ def _receipt_differences(mine: Statement, theirs: Statement) -> list[str]:
         label = f"receipt of session {session.hex()} ({utc(times[session])})"
         here, there = ours.get(session), others.get(session)
         if here is None or there is None:
+            held = here or there
+            if held is not None and held.standing == "withheld":
+                continue
             absent = mine.party if here is None else theirs.party
             found.append(f"{label}: party {absent} does not list it")
         elif (here.name, here.parties) != (there.name, there.parties):

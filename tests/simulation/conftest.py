@@ -13,9 +13,10 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Protocol, TypeVar, TypeVarTuple
+from types import MappingProxyType
+from typing import Any, Protocol, TypeVar, TypeVarTuple
 
 import numpy as np
 import pytest
@@ -247,7 +248,15 @@ class Ledger(StoreJournal):
 
     async def run(self, work: Callable[[], T]) -> T:
         await self._hospital.live(self._life)
-        return work()
+        name, arguments = _commit_of(work)
+        if name is None:
+            return work()
+        await self._hospital.after(f"before {name}")
+        done = work()
+        if name == "commit_recorded":
+            self._hospital.world.recorded[arguments[0]].add(PartyId(self._hospital.me))
+        await self._hospital.after(f"after {name}")
+        return done
 
     async def agreed(
         self,
@@ -257,8 +266,8 @@ class Ledger(StoreJournal):
         participants: frozenset[PartyId],
         debits: Sequence[Debit] = (),
     ) -> None:
-        await super().agreed(request, session, plan, participants, debits)
         self._hospital.world.participants[session] |= participants
+        await super().agreed(request, session, plan, participants, debits)
         await self._hospital.after("agreed")
 
     async def recorded(
@@ -267,8 +276,15 @@ class Ledger(StoreJournal):
         await self._hospital.live(self._life)
         await self._hospital.after("before recorded")
         await super().recorded(request, session, plan, sealed, receipt)
-        self._hospital.world.recorded[session].add(PartyId(self._hospital.me))
         await self._hospital.after("recorded")
+
+
+def _commit_of(work: Callable[[], object]) -> tuple[str | None, tuple[Any, ...]]:
+    """Which of the store's commits this is, and its arguments; None for one that changes nothing."""
+    if not isinstance(work, partial):
+        return None, ()
+    name = getattr(work.func, "__name__", "")
+    return (name if name.startswith("commit_") or name == "write" else None), work.args
 
 
 class People(Protocol):
@@ -314,6 +330,9 @@ class Hospital:
         self.crash_at: tuple[str, int] | None = None
         self.seen: defaultdict[str, int] = defaultdict(int)
         self.logged: list[tuple[str, dict[str, object]]] = []
+        self.log = partial(self._log, 0)
+        self.ended: set[int] = set()
+        """Lives that are over."""
 
     # ------------------------------------------------------------------------------------------ life and death
 
@@ -323,6 +342,7 @@ class Hospital:
         self.store = Store.open(self.directory, entropy=self.world.rng.randbytes)
         report = self.store.sessions_at_start(now=self.clock())
         self.starts += 1
+        self.log = partial(self._log, self.starts)
         self.crash_at = None
         self.network = Endpoint(self)
         self.journal = Ledger(self, self.store)
@@ -380,6 +400,7 @@ class Hospital:
     def crash(self) -> None:
         """Nothing that this party does has an effect from now on."""
         self.alive = False
+        self.ended.add(self.starts)
         self.store.close()
         self.network.open_all()
         self.network.close()
@@ -396,11 +417,13 @@ class Hospital:
     async def after(self, step: str) -> None:
         """Something was done; crash if that was the time for it."""
         self.seen[step] += 1
-        if self.alive and self.crash_at == (step, self.seen[step]):
+        if self.alive and (self.crash_at == (step, self.seen[step]) or self.world.doom(self, step)):
             self.crash()
             raise Dead
 
-    def log(self, event: str, **fields: object) -> None:
+    def _log(self, life: int, event: str, **fields: object) -> None:
+        if life in self.ended:
+            return  # the dead say nothing
         self.logged.append((event, fields))
         if isinstance(fields.get("exc_info"), Exception):
             self.world.bugs.append(fields["exc_info"])  # type: ignore[arg-type]
@@ -520,6 +543,8 @@ class World:
         self.rejected: list[PeerMalformed] = []
         self.bugs: list[Exception] = []
         self.crashed = trio.Event()
+        self.doom: Callable[[Hospital, str], bool] = lambda _hospital, _step: False
+        """Asked at every step of every party: whether it crashes there."""
         self.nursery: trio.Nursery
 
     # ------------------------------------------------------------------------------------------ what always holds
@@ -557,7 +582,13 @@ class World:
     # ------------------------------------------------------------------------------------------ asking
 
     def request(
-        self, sql: str = SQL, *, age_seconds: float = 0.0, kind: RequestKind = "sql", wait_seconds: int = 0
+        self,
+        sql: str = SQL,
+        *,
+        age_seconds: float = 0.0,
+        kind: RequestKind = "sql",
+        wait_seconds: int = 0,
+        quote_digest: bytes | None = None,
     ) -> tuple[SignedRequest, ResultKey]:
         key = ResultKey.generate(self.rng.randbytes)
         request = Request.make(
@@ -571,6 +602,7 @@ class World:
             entropy=self.rng.randbytes,
             kind=kind,
             wait_seconds=wait_seconds,
+            quote_digest=quote_digest,
         )
         return request.sign(self.analyst), key
 
@@ -579,6 +611,7 @@ class World:
         party: int,
         request: SignedRequest,
         watch: Callable[[str, Attempt], None] = lambda _state, _attempt: None,
+        attachments: Mapping[str, bytes] = MappingProxyType({}),
     ) -> Outcome:
         """Ask at `party`; `watch` sees every state."""
         attempts: list[Attempt] = []
@@ -587,7 +620,7 @@ class World:
             def state(self, state: str) -> None:
                 watch(state, attempts[0])
 
-        return await self.hospitals[party].sessions.submit(request, Observer(), attempts.append)
+        return await self.hospitals[party].sessions.submit(request, Observer(), attempts.append, attachments)
 
     async def attempt(self, party: int, ended: list[object]) -> None:
         """Ask, and note the answer or why there is none; the end of a proposer that crashes is noted by nobody."""
@@ -597,6 +630,15 @@ class World:
             ended.append(error)
         except Dead:
             return
+
+    async def outcome_of(self, work: Callable[[], Awaitable[T]]) -> T | MpcdError | None:
+        """What `work` at a party gives, or why it gives nothing; None where the party crashed."""
+        try:
+            return await work()
+        except MpcdError as error:
+            return error
+        except Dead:
+            return None
 
     async def ask(self, party: int = 0) -> tuple[object, ...]:
         """Ask as a client does, to the verified row."""

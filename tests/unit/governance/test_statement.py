@@ -224,6 +224,15 @@ def test_the_receipt_on_which_they_differ_is_named(place: int) -> None:
     assert "recorded at party 1" in difference
 
 
+@pytest.mark.parametrize("standing", ["withheld", "recorded", "released"])
+def test_what_one_withheld_and_the_other_never_recorded_is_owed_by_nobody(standing: Standing) -> None:
+    """So it is after a party stopped between agreement and record; what may still be released is named."""
+    shared = replace(settled(9, 7, (0, line(POOL, 0, 10)), (1, line(POOL, 1, 20))), standing=standing)
+    for mine, theirs in (([*RECEIPTS, shared], RECEIPTS), (RECEIPTS, [*RECEIPTS, shared])):
+        differences = reconcile(statement(0, mine), statement(1, theirs))
+        assert any("does not list it" in difference for difference in differences) == (standing != "withheld")
+
+
 def test_a_receipt_that_one_party_lost_is_named() -> None:
     shared = settled(9, 7, (0, line(POOL, 0, 10)), (1, line(POOL, 1, 20)))
     (difference,) = reconcile(statement(0, [*RECEIPTS, shared]), statement(1, RECEIPTS))
