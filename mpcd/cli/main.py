@@ -59,6 +59,7 @@ _COMMANDS: Final = {
     "peers": ("mpcd.cli.admin", "Show the channels to the other parties."),
     "ledger": ("mpcd.cli.ledger", "Verify, show, export and archive the audit record."),
     "statement": ("mpcd.cli.statement", "What a month earned, from receipts alone."),
+    "data": ("mpcd.cli.data", "Check, publish and retire data versions; persons who opted out."),
     "table": ("mpcd.cli.admin", "Import, publish and list this party's tables."),
     "policy": ("mpcd.cli.policy", "Show and check what this owner allows, and its budgets."),
     "reload": ("mpcd.cli.admin", "Let the daemon read its policy again."),

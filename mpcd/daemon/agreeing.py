@@ -141,7 +141,7 @@ class Agreeing:
             tables = tuple(source.table for source in plan.sources)
             versions: dict[str, str] = {}
             if self._me in plan.owners:
-                versions = self._shell.engine.data_versions(tables)
+                versions = self._attempt.versions = self._shell.engine.data_versions(tables)
                 self.decision = self._listed(plan, await self._decide(plan, versions))
         except MpcdError as error:
             code, text = agreement.failure_of(error)

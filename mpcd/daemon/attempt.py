@@ -56,6 +56,8 @@ class Attempt:
         self.attachments: Mapping[str, bytes] = {}
         """What the request names by digest, such as the quote that it accepts."""
         self.request: SignedRequest | None = None
+        self.versions: Mapping[str, str] = {}
+        """Our own tables' data versions that we answered for; they stay as long as it runs."""
         self.answers: dict[PartyId, Answer] = {}
         self.secrets: dict[PartyId, bytes] = {}
         """What each other party drew for its pair with us."""

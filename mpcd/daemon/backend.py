@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import trio
@@ -26,22 +24,16 @@ from mpcd.daemon.sessions import Explanation, Outcome
 from mpcd.errors import (
     AwaitingApproval,
     Bug,
-    ConfigurationInvalid,
-    DataInvalid,
     MpcdError,
-    NotFound,
     Refusal,
     RequestInvalid,
 )
 from mpcd.field import kernels
-from mpcd.governance import entries
 from mpcd.governance.policy import visible_tables
 from mpcd.identity import IdentityError, VerifyKey
 from mpcd.identity.request import SignedRequest
-from mpcd.roster import Roster, Table
+from mpcd.roster import Roster
 from mpcd.session.keys import CONFIRM_COST
-from mpcd.sources import import_table, snapshot
-from mpcd.sources.tables import ImportBlocked, TableSource
 from mpcd.store.ledger import LedgerRow
 
 if TYPE_CHECKING:
@@ -241,69 +233,15 @@ class NodeBackend:
 
     async def table_list(self) -> list[Map]:
         """See `Backend`."""
-        return [self._table_map(name) for name in self._node.data.own_tables]
-
-    def _table_map(self, name: str) -> Map:
-        directory = self._node.config.snapshots
-        known = snapshot.imported(directory, name)
-        current = snapshot.current(directory, name)
-        used = None if current is None else current.version
-        versions: list[Value] = [
-            {
-                "data_version": str(manifest.version),
-                "rows": manifest.rows,
-                "imported_at": at,
-                "published": manifest.version == used,
-                "fits_roster": manifest.definition == snapshot.definition(self._node.roster.table(name)),
-            }
-            for manifest, at in known
-        ]
-        return {
-            "name": name,
-            "state": "published" if current is not None else "imported" if known else "absent",
-            "rows": None if current is None else current.rows,
-            "data_version": None if current is None else str(current.version),
-            "published": current is not None,
-            "versions": versions,
-        }
-
-    def _own_table(self, name: str) -> Table:
-        if name not in self._node.data.own_tables:
-            raise NotFound(f"this party gives no table named {name}; the roster lists: {self._node.data.own_tables}")
-        return self._node.roster.table(name)
+        return await self._node.snapshots.versions()
 
     async def table_import(self, table: str, paths: Sequence[str]) -> Map:
         """See `Backend`."""
-        definition = self._own_table(table)
-        source = self._node.config.tables.get(table)
-        if paths:
-            source = replace(source or TableSource(()), paths=tuple(Path(path) for path in paths))
-        if source is None:
-            raise ConfigurationInvalid(
-                f"nothing says where table {table} comes from: name its files, or add [tables.{table}]",
-                path=str(self._node.config.path),
-            )
-        try:
-            report = await trio.to_thread.run_sync(import_table, definition, source, self._node.config.snapshots)
-        except ImportBlocked as blocked:  # the answer goes to this host's own operator, who needs the rows
-            raise DataInvalid(blocked.for_operator()) from blocked
-        return {
-            "table": table,
-            "rows": report.rows,
-            "data_version": str(report.version),
-            "columns": len(definition.columns),
-            "notes": list(report.notes),
-        }
+        return await self._node.snapshots.import_table(table, paths)
 
     async def table_publish(self, table: str, data_version: str | None) -> Map:
         """See `Backend`."""
-        definition = self._own_table(table)
-        directory = self._node.config.snapshots
-        version = snapshot.find_version(directory, table, data_version)
-        manifest = await trio.to_thread.run_sync(snapshot.publish, directory, definition, version)
-        await self._node.data.open()
-        await self._node.journal.entry(entries.published(table, manifest.version, manifest.rows))
-        return self._table_map(table)
+        return await self._node.snapshots.publish_newest(table, data_version)
 
     async def reload(self) -> Map:
         """See `Backend`."""

@@ -5,6 +5,7 @@
     roster = "roster.toml"                  # relative paths start at this file's directory
     policy = "policy.toml"
     log_level = "info"                      # debug, info, warning, error
+    opt_out = "opt-out.txt"                 # persons whose rows no snapshot takes in; default: in the state directory
 
     [listen]
     host = "0.0.0.0"
@@ -62,6 +63,7 @@ LOG_LEVELS: Final[tuple[LogLevel, ...]] = ("debug", "info", "warning", "error")
 CREDENTIAL: Final = "credential:"
 CREDENTIALS_VARIABLE: Final = "CREDENTIALS_DIRECTORY"
 DEFAULT_PORT: Final = 7400
+OPT_OUT: Final = "opt-out.txt"
 _PARTY_MAX: Final = 2**31 - 1
 _PATH_CHARACTERS_MAX: Final = 1024
 _PORT_MAX: Final = 65_535
@@ -135,6 +137,8 @@ class Config:
     engine: EngineConfig
     peers: Mapping[PartyId, PeerEntry]
     tables: Mapping[str, TableSource]
+    opt_out: Path
+    """The opt-out list: ids of persons, a line each; see `sources.optout`."""
     retention_years: int = limits.LEDGER_RETENTION_YEARS_MIN
 
     @property
@@ -187,6 +191,7 @@ def parse(text: str, path: Path, environment: Mapping[str, str]) -> Config:
         engine=_engine(top),
         peers=_peers(top, base, environment, party),
         tables=_tables(top, base),
+        opt_out=_path(top, "opt_out", base) if top.has("opt_out") else _path(top, "state", base) / OPT_OUT,
         retention_years=_retention(top),
     )
 
@@ -197,6 +202,7 @@ _TOP: Final = (
     "roster",
     "policy",
     "log_level",
+    "opt_out",
     "listen",
     "keys",
     "sockets",

@@ -25,18 +25,18 @@ import trio
 from mpcd import __version__, limits
 from mpcd.api import sockets
 from mpcd.api.server import ApiServer, SocketKind
-from mpcd.compile.physical import PhysicalPlan
-from mpcd.compile.program import LocalCells
 from mpcd.daemon import policynews, rosterfile
 from mpcd.daemon.accessdesk import AccessDesk
 from mpcd.daemon.approvaldesk import ApprovalDesk
 from mpcd.daemon.backend import NodeBackend, job_result
 from mpcd.daemon.config import Config
+from mpcd.daemon.datadesk import DataDesk
 from mpcd.daemon.heads import HEAD, Heads
 from mpcd.daemon.history import DEFINITIONS, History
 from mpcd.daemon.journal import StoreJournal
 from mpcd.daemon.ledgercheck import LedgerCheck
 from mpcd.daemon.licencedesk import LicenceDesk
+from mpcd.daemon.localdata import LocalData
 from mpcd.daemon.logs import log_network_event
 from mpcd.daemon.notify import Notifier
 from mpcd.daemon.owner import LivePolicy, Owner
@@ -45,7 +45,7 @@ from mpcd.daemon.questions import Questions
 from mpcd.daemon.rates import Rates
 from mpcd.daemon.sessions import Sessions, Settings
 from mpcd.daemon.waiting import CHANGED, SEALED, WITHDRAWN, Waiting
-from mpcd.errors import Bug, ConfigurationInvalid, DataInvalid, EngineFailed, LedgerInvalid, MpcdError, PeerGone
+from mpcd.errors import ConfigurationInvalid, LedgerInvalid, MpcdError, PeerGone
 from mpcd.governance import entries
 from mpcd.identity import ChannelKey, SigningKey, VerifyKey
 from mpcd.identity.keys import ChannelPublicKey
@@ -56,13 +56,9 @@ from mpcd.net.links import SessionLinks
 from mpcd.net.memory import keep_freed_vectors
 from mpcd.net.recording import Recorder
 from mpcd.plan.ir import LogicalPlan
-from mpcd.release import dominance
-from mpcd.release.differencing import Differencing
-from mpcd.release.rule import Evidence
 from mpcd.roster import Roster
 from mpcd.sources.engine import DuckdbEngine, EngineSettings
 from mpcd.sources.planner import Planner
-from mpcd.sources.snapshot import DataSet
 from mpcd.store.heads import note_keys
 from mpcd.store.store import Store
 from mpcd.wire.control import Message
@@ -78,73 +74,6 @@ class RosterPlanner:
     async def plan(self, sql: str, as_of: dt.date) -> LogicalPlan:
         """See `session.ports.PlannerPort`."""
         return await self._planner.plan(sql, self._roster, as_of)
-
-
-class LocalData:
-    """The published snapshots and the engine over them; implements `session.ports.EnginePort`."""
-
-    def __init__(self, config: Config, roster: Roster, engine: DuckdbEngine) -> None:
-        self._config = config
-        self._roster = roster
-        self.engine = engine
-        self.data = DataSet({}, {})
-
-    @property
-    def own_tables(self) -> list[str]:
-        """Names of the tables to which this party gives rows."""
-        return [table.name for table in self._roster.tables if self._config.party in table.owners]
-
-    async def open(self) -> None:
-        """Look which versions are published and answer from them from now on."""
-        data = DataSet.published(self._config.snapshots, self.own_tables)
-        if data.manifests:
-            await self.engine.open(data, self._roster)
-        self.data = data
-
-    def data_versions(self, tables: tuple[str, ...]) -> dict[str, str]:
-        """See `session.ports.EnginePort`."""
-        versions = {}
-        for table in sorted(set(tables)):
-            manifest = self.data.manifests.get(table)
-            if manifest is None:
-                raise DataInvalid(f"table {table} is not published here; its operator must import and publish it")
-            versions[table] = str(manifest.version)
-        return versions
-
-    async def aggregate(
-        self,
-        plan: LogicalPlan,
-        versions: Mapping[str, str],
-        deadline_seconds: float,
-        rows_per_person: int | None = None,
-    ) -> LocalCells:
-        """See `session.ports.EnginePort`; a publication between agreement and answer fails the session."""
-        tables = tuple(source.table for source in plan.sources)
-        answer = None
-        if self.data_versions(tables) == dict(versions):
-            answer = await self.engine.aggregate(plan, trio.current_time() + deadline_seconds, rows_per_person)
-        if answer is None or self.data_versions(tables) != dict(versions):
-            raise EngineFailed("a new data version was published while this session was prepared; ask again")
-        return answer
-
-    async def evidence(
-        self, plan: PhysicalPlan, asks: Sequence[str], versions: Mapping[str, str], deadline_seconds: float
-    ) -> dict[str, Evidence]:
-        """See `session.ports.EnginePort`; as `aggregate`."""
-        deadline = trio.current_time() + deadline_seconds
-        tables = tuple(source.table for source in plan.logical.sources)
-        found = {name: await self._evidence(name, plan, deadline) for name in asks}
-        if self.data_versions(tables) != dict(versions):
-            raise EngineFailed("a new data version was published while this session was prepared; ask again")
-        return found
-
-    async def _evidence(self, name: str, plan: PhysicalPlan, deadline: float) -> Evidence:
-        if name == dominance.NAME:
-            return await self.engine.tops(plan.logical, dominance.numbers_of(plan.rules).tops, deadline)
-        if name == Differencing.name and plan.beside is not None:
-            threshold = plan.rules.safe_threshold
-            return [await self.engine.differences(plan.beside, self._config.party, threshold, deadline)]
-        raise Bug(f"nobody here brings evidence for the rule {name}")
 
 
 class SessionNetwork:
@@ -188,13 +117,14 @@ class Node:
         self.owner = Owner(self.policy, self.journal, config.signing_key.signing_key())
         self.ledger = LedgerCheck(self.store)
         self.planner = Planner()
-        self.engine = DuckdbEngine(
-            EngineSettings(memory_bytes=config.engine.memory_bytes, threads=config.engine.threads)
-        )
-        self.data = LocalData(config, self.roster, self.engine)
+        settings = EngineSettings(memory_bytes=config.engine.memory_bytes, threads=config.engine.threads)
+        self.data = LocalData(config.snapshots, config.party, self.roster, partial(DuckdbEngine, settings))
         self.mesh = self._make_mesh(config.channel_key.channel_key(), recorder)
         self.past = History(config.party, self.roster, self.journal, self.ask_peers)
         self.sessions = self._make_sessions(config.signing_key.signing_key())
+        self.data.in_use = self.sessions.data_in_use
+        self.sessions.on_over.append(self.data.settle)
+        self.snapshots = DataDesk(config, self.roster, self.policy, self.journal, self.data, time.time)
         others = [party.id for party in self.roster.parties if party.id != config.party]
         self.questions = Questions(others, self.mesh.send_control, os.urandom, self._session_event)
         self.questions.handle(DEFINITIONS, self.past.asked)
@@ -340,7 +270,7 @@ class Node:
                 nursery.cancel_scope.cancel()
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + limits.STOP_SECONDS_MAX):
-                await self.engine.close()
+                await self.data.close()
                 await self.planner.close()
             for kind, listener in self._sockets.items():
                 sockets.remove(self._place(kind), listener)
@@ -377,10 +307,9 @@ class Node:
         await self.journal.write(partial(note_keys, keys=keys))
         await self.access.load()
         await self.past.load()
-        await self.data.open()
+        await nursery.start(self.data.run)
+        await self.snapshots.load()
         await nursery.start(self.planner.run)
-        if self.data.data.manifests:
-            await nursery.start(self.engine.run)
         await nursery.start(self.sessions.run)
         await nursery.start(self.questions.run)
         await nursery.start(self.heads.run)

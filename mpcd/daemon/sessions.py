@@ -83,11 +83,17 @@ class Sessions:
         self.draining = False
         self.blocked: MpcdError | None = None
         """Why this party may take no sessions: its ledger is not what it signed."""
+        self.on_over: list[Callable[[], Awaitable[object]]] = []
+        """Called in a task of their own when a session has ended."""
 
     @property
     def running_count(self) -> int:
         """Sessions that this party takes part in just now."""
         return len(self._running)
+
+    def data_in_use(self) -> list[Mapping[str, str]]:
+        """The data versions that running sessions agreed on here, a map of tables for each session that has some."""
+        return [attempt.versions for attempt in self._running.values() if attempt.versions]
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hold the tasks of all sessions; for ever."""
@@ -341,6 +347,8 @@ class Sessions:
             self._digests -= digests
             with suppress(RuntimeError):  # the nursery takes nobody any more: the daemon stops, and its memory goes
                 self._spawn(self._shell.past.over, attempt.id)
+                for over in self.on_over:
+                    self._spawn(over)
             attempt.forget()
             for session in [key for key, value in self._by_session.items() if value is attempt]:
                 del self._by_session[session]

@@ -137,9 +137,28 @@ def roster_loaded(version: int, roster_hash: bytes) -> LedgerEntry:
     return LedgerEntry("roster", {"version": version, "roster_hash": roster_hash})
 
 
-def published(table: str, data_version: DataVersion, rows: int) -> LedgerEntry:
-    """A snapshot became what requests are answered from."""
-    return LedgerEntry("published", {"table": table, "data_version": data_version, "rows": rows})
+def published(
+    table: str,
+    data_version: DataVersion,
+    rows: int,
+    *,
+    by: str = "",
+    changed_persons: int | None = None,
+    forced: str = "",
+) -> LedgerEntry:
+    """A snapshot became what requests are answered from.
+
+    Args:
+        table: which.
+        data_version: the version.
+        rows: in it.
+        by: who published it.
+        changed_persons: the fewest by which it differs from a version that answered before; None: there is none here.
+        forced: why it was published although it differs by fewer persons than the floor.
+    """
+    content: dict[str, Value] = {"table": table, "data_version": data_version, "rows": rows, "by": by}
+    content |= {"changed_persons": changed_persons, "forced": forced[:REASON_CHARACTERS_MAX]}
+    return LedgerEntry("published", content)
 
 
 def refused(request: bytes, request_digest: RequestDigest, reasons: Sequence[Refusal]) -> LedgerEntry:

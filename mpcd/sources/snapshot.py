@@ -28,7 +28,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -278,6 +278,26 @@ def publish(directory: Path, table: Table, version: DataVersion) -> Manifest:
     """Make `version` the one that answers requests about `table`; atomic, and idempotent.
 
     Raises:
+        DataInvalid: see `publishable`.
+    """
+    manifest = publishable(directory, table, version)
+    path = snapshot_path(directory, table.name, version)
+    write_durably(path.with_name("current.json"), json.dumps({"version": version}) + "\n", 0o600)
+    return manifest
+
+
+def withdraw(directory: Path, table: str) -> None:
+    """Let no version of `table` answer any more; idempotent."""
+    home = table_directory(directory, table)
+    (home / "current.json").unlink(missing_ok=True)
+    if home.is_dir():
+        sync_directory(home)
+
+
+def publishable(directory: Path, table: Table, version: DataVersion) -> Manifest:
+    """The manifest of a version that is whole and fits the roster.
+
+    Raises:
         DataInvalid: no such version, damaged on disk, or imported under another definition of the table.
     """
     manifest = read_manifest(directory, table.name, version)
@@ -289,7 +309,6 @@ def publish(directory: Path, table: Table, version: DataVersion) -> Manifest:
     path = snapshot_path(directory, table.name, version)
     if not path.is_file() or file_sha256(path) != manifest.file_sha256:
         raise DataInvalid(f"table {table.name}: the file of version {version[:16]}… is damaged; import it again")
-    write_durably(path.with_name("current.json"), json.dumps({"version": version}) + "\n", 0o600)
     return manifest
 
 
@@ -330,8 +349,14 @@ class DataSet:
                 raise DataInvalid(f"table {table.name} was imported under another roster; import and publish it again")
 
     @staticmethod
-    def published(directory: Path, tables: Iterable[str]) -> DataSet:
-        """The published versions of those of `tables` that have one."""
-        found = {name: manifest for name in tables if (manifest := current(directory, name)) is not None}
+    def published(
+        directory: Path, tables: Iterable[str], without: Container[tuple[str, DataVersion]] = frozenset()
+    ) -> DataSet:
+        """The published versions of those of `tables` that have one, except `without` (table and version)."""
+        found = {
+            name: manifest
+            for name in tables
+            if (manifest := current(directory, name)) is not None and (name, manifest.version) not in without
+        }
         paths = {name: snapshot_path(directory, name, manifest.version) for name, manifest in found.items()}
         return DataSet(found, paths)

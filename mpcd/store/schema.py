@@ -15,7 +15,7 @@ import sqlite3
 from typing import Final, Protocol
 
 from mpcd.errors import StoreFailed
-from mpcd.store import access, accounts, approvals, heads, history, ledger, licences, receipts, segments
+from mpcd.store import access, accounts, approvals, data, heads, history, ledger, licences, receipts, segments
 
 
 class _Domain(Protocol):
@@ -35,6 +35,7 @@ _DOMAINS: Final[tuple[_Domain, ...]] = (
     accounts,
     licences,
     history,
+    data,
 )
 """Modules whose tables make version 2, those that others refer to first."""
 
