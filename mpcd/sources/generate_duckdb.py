@@ -278,6 +278,19 @@ class Text:
             cell = code if index == 0 else f"({cell} * {number(key.places)} + {code})"
         return cell
 
+    def cell_cannot_fail(self, keys: Sequence[GroupKey]) -> bool:
+        """Whether `cell` stays within BIGINT for all that the columns' types could hold, whatever the keys declare."""
+        size = 0
+        for key in keys:
+            try:
+                found = ranges.bounds(key.expr, self._storable)
+            except RangeTooWide:
+                return False
+            size = size * key.places + max(abs(found.low - key.low), abs(found.high - key.low), key.count)
+            if max(size, abs(key.low)) > _BIGINT_MAX:
+                return False
+        return True
+
     def product(self, value: LocalValue) -> str:
         """One row's contribution to a sum."""
         if len(value.factors) == 2 and max(-value.low, value.high) > _BIGINT_MAX:

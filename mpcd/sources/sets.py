@@ -114,7 +114,11 @@ class _Writer:
     def _cell(self, family: Family) -> str:
         keys = [GroupKey("", key.expr, key.low, key.count, key.nullable) for key in family.definition.keys]
         inside: Pred = family.region.predicate()
+        # A peer may name a definition that no request has: where its keys' codes leave BIGINT, an error would tell that
+        # such a row is there (rule 17).  TRY makes it NULL, which is outside.
         number = self._text.cell(keys)
+        if not self._text.cell_cannot_fail(keys):
+            number = f"TRY({number})"
         if inside == Truth(True):
             return f"CAST({number} AS BIGINT)"
         return f"CAST(CASE WHEN {self._text.predicate(inside)} THEN {number} ELSE {OUTSIDE} END AS BIGINT)"

@@ -13,8 +13,10 @@ import trio
 from mpcd.compile import beside
 from mpcd.compile.beside import Beside
 from mpcd.errors import EngineFailed
-from mpcd.governance.history import question
+from mpcd.governance.history import Definition, Key, Region, question, table_digest
 from mpcd.ids import PartyId
+from mpcd.plan.domains import Values
+from mpcd.plan.nodes import Add, ColumnRef
 from mpcd.plan.planner import plan_sql
 from mpcd.roster import Party, Roster
 from mpcd.sources.child import ChildFailed
@@ -105,3 +107,20 @@ async def test_a_table_that_is_not_published(home: tuple[Path, Roster]) -> None:
     found = stands(home[1], TOTAL, f"{TOTAL} WHERE age > 40")
     with pytest.raises(EngineFailed):
         await DuckdbEngine().differences(found, ME, 11)
+
+
+async def test_no_definition_of_a_peer_tells_by_an_error_who_is_there(
+    engine: DuckdbEngine, home: tuple[Path, Roster]
+) -> None:
+    """A lying owner may list sets that no request has; codes out of BIGINT must not fail where a row is."""
+    table, asked = home[1].tables[0], question(plan_sql(TOTAL, home[1], DAY), home[1])
+    for size in (35, 33):  # one person, and nobody
+        there = Region(
+            tuple((ColumnRef(0, c), Values(((v, v),), False)) for c, v in (("age", 45), ("tsize", size))), ()
+        )
+        assert await count(engine, home[1], f"age = 45 AND tsize = {size}") == (size == 35)
+        key = Key(Add(ColumnRef(0, "age"), ColumnRef(0, "tsize")), -(2**63 - 1), 1, nullable=False)
+        made = Definition(((table.name, table_digest(table)),), (), (ME, PartyId(1)), (key,), (there,))
+        found = beside.plan(asked, [Definition.from_bytes(made.body)], home[1], 1)
+        assert len(found.pairs)
+        assert set((await engine.differences(found, ME, 11)).tolist()) == {11}
