@@ -14,7 +14,8 @@ Sets that this question is about too are no earlier ones: how they stand to each
 2. The cells that can share a row are the product over the blocks.  Those that are the same set in every database are
    left out, if everything else (relation, owners, other columns, mixed conditions) is the same too.
 3. Each cell of one side is also put beside the union of all cells of the other's full view that can share a row with
-   it.
+   it.  Where the two are the same set in every database, nothing differs, and the cells make a *band*
+   (`release.differencing`), unless they are a margin of their own question: its own secondary suppression saw to that.
 
 A *side* is cells of one family (a set, split by all its keys); owners evaluate families (`mpcd.sources.sets`) and add
 cells up.
@@ -69,7 +70,7 @@ class Beside:
 
     families: tuple[Family, ...]
     sides: tuple[tuple[int, Places | None], ...]
-    """A family and its cells, ascending; None: all of them."""
+    """A family and its cells, ascending; None: all of them.  The place after all families stands for nobody."""
     pairs: Places
     """Shape (pairs, 2): sides."""
     by_rows: npt.NDArray[np.bool_]
@@ -140,6 +141,7 @@ class _View:
         self.ground = ground
         self.is_full = len(kept) == len(definition.keys)
         self._kept = kept
+        self._possible: list[int] | None = None
         self.splits: list[_Split] = []
         weight = 1
         for index in reversed(kept):
@@ -174,6 +176,34 @@ class _View:
     def declared(self, name: ColumnRef) -> Values:
         """All that the roster allows in a column of ours."""
         return self.ground.declared(self.columns[name])
+
+    def is_margin(self, cells: Places) -> bool:
+        """Whether cells of a full view are all those that some keys' codes leave, whatever the other keys' are."""
+        weight, found = 1, 1
+        for split, possible in zip(self.splits, self._possible_codes(), strict=True):
+            used = len(np.unique(cells // weight % split.key.places))
+            if used not in {1, possible}:
+                return False
+            weight *= split.key.places
+            found *= used
+        return found == len(cells)
+
+    def _possible_codes(self) -> list[int]:
+        """Per key how many codes its set leaves it."""
+        if self._possible is None:
+            self._possible = []
+            for split in self.splits:
+                column = _only(split.key, self.ground)
+                count = split.key.places
+                if column is not None:
+                    bounds = self.ground.relation.bounds(column)
+                    codes = _codes(split.key.expr, split.key.low, split.key.count, bounds)
+                    name = self.ground.names[column]
+                    if name in self.values:
+                        codes = codes[_mask(self.values[name], bounds)]
+                    count = len(np.unique(codes))
+                self._possible.append(count)
+        return self._possible
 
     @cached_property
     def base_cells(self) -> list[Places | None]:
@@ -323,8 +353,13 @@ class _Planner:
         """Target, our side, their side, whether rows are compared."""
         self._targets: dict[tuple[int, object], int] = {}
         """By view, and cell or cells."""
+        self._bands: dict[tuple[int, int, bytes], list[int]] = {}
+        """Sides of the fine cells, by what the band is made of."""
+        self._parts = 0
         self._target_cells: list[tuple[Region, Places]] = []
         """Per target: its set, and the cells of the answer that hang on it."""
+        self._band_cells: list[tuple[Region, Places]] = []
+        """The same for bands."""
         self._blocks: dict[object, _Block | None] = {}
 
     def run(self, past: Sequence[Definition]) -> Beside:
@@ -414,13 +449,33 @@ class _Planner:
             self._pair(self._target(a, left), self._cell(a, left), self._cell(b, right), by_rows=by_rows)
         if b.is_full and b.cells > 1:
             covered = _all_covered([block.ours_covered for block in blocks], everything_same=everything_same)
-            for left, union in _unions(ours, theirs, covered, b.cells):
-                self._pair(self._target(a, left), self._cell(a, left), self._union(b, union), by_rows=by_rows)
+            for left, union, is_same in _unions(ours, theirs, covered, b.cells):
+                if is_same:
+                    base = a.base_cells[left]
+                    self._band(a, np.arange(self._cells) if base is None else base, b, union)
+                else:
+                    self._pair(self._target(a, left), self._cell(a, left), self._union(b, union), by_rows=by_rows)
         if a.is_full and a.cells > 1:
             covered = _all_covered([block.theirs_covered for block in blocks], everything_same=everything_same)
-            for right, union in _unions(theirs, ours, covered, a.cells):
+            for right, union, is_same in _unions(theirs, ours, covered, a.cells):
+                if is_same:
+                    self._band(a, union, a, union)
+                    continue
                 target = self._as_target(a, union.tobytes(), union)
                 self._pair(target, self._union(a, union), self._cell(b, right), by_rows=by_rows)
+
+    def _band(self, hidden: _View, cells: Places, fine: _View, parts: Places) -> None:
+        """The cells of the answer that go if the fine cells' suppressed ones could be told together."""
+        if fine.is_margin(parts):
+            return
+        known = (id(hidden), fine.family, cells.tobytes() + b"|" + parts.tobytes())
+        if known not in self._bands:
+            sides = [self._cell(fine, part) for part in parts.tolist()]
+            self._parts += len(sides)
+            self._band_cells.append((hidden.region, cells))
+            self._bands[known] = sides
+            if len(self._pairs) + self._parts > limits.HISTORY_PAIRS_MAX:
+                raise PlanUnsupported(_TOO_MANY)
 
     # -------------------------------------------------------------------------------------------- sides and targets
 
@@ -459,7 +514,7 @@ class _Planner:
         pairs = sorted(self._pairs)
         targets = np.array([pair[0] for pair in pairs], dtype=np.int64)
         by_set: dict[Region, list[tuple[Places, Places]]] = {}
-        for target, (region, cells) in enumerate(self._target_cells):
+        for target, (region, cells) in enumerate([*self._target_cells, *self._band_cells]):
             by_set.setdefault(region, []).append((cells, np.full(len(cells), target)))
         nothing = np.zeros(0, dtype=np.int64)
         gates = []
@@ -467,12 +522,20 @@ class _Planner:
             found = [entry for one in sets for entry in by_set.get(self._question.definition.sets[one], ())]
             cells = np.concatenate([nothing, *(cells for cells, _ in found)])
             gates.append((cells, np.concatenate([nothing, *(target for _, target in found)])))
+        sizes = [len(sides) for sides in self._bands.values()]
+        nobody = len(self._side_list)
+        parts = [(side, nobody) for sides in self._bands.values() for side in sides]
         return Beside(
             tuple(self._families),
-            tuple(self._side_list),
-            np.array([pair[1:3] for pair in pairs], dtype=np.int64).reshape(-1, 2),
-            np.array([pair[3] for pair in pairs], dtype=np.bool_),
-            Layout(np.bincount(targets, minlength=len(self._target_cells)), self._cells, tuple(gates)),
+            (*self._side_list, (len(self._families), None)),
+            np.array([*(pair[1:3] for pair in pairs), *parts], dtype=np.int64).reshape(-1, 2),
+            np.array([*(pair[3] for pair in pairs), *([True] * len(parts))], dtype=np.bool_),
+            Layout(
+                np.bincount(targets, minlength=len(self._target_cells)),
+                self._cells,
+                tuple(gates),
+                np.array(sizes, dtype=np.int64),
+            ),
         )
 
 
@@ -490,15 +553,15 @@ def _all_covered(blocks: Sequence[Mapping[int, bool]], *, everything_same: bool)
     return found
 
 
-def _unions(cells: Places, others: Places, covered: Mapping[int, bool], count: int) -> list[tuple[int, Places]]:
-    """For each cell the cells beside it, where they are several but not all, and not together the same set as it."""
+def _unions(cells: Places, others: Places, covered: Mapping[int, bool], count: int) -> list[tuple[int, Places, bool]]:
+    """For each cell the cells beside it, where they are several but not all; whether they are together the same set."""
     order = np.lexsort((others, cells))
     names, starts = np.unique(cells[order], return_index=True)
     pieces = np.split(others[order], starts[1:])
     return [
-        (cell, piece)
+        (cell, piece, covered[cell])
         for cell, piece in zip(names.tolist(), pieces, strict=True)
-        if 1 < len(piece) < count and not covered[cell]
+        if 1 < len(piece) < count
     ]
 
 

@@ -348,7 +348,8 @@ def rules_of(plan: PhysicalPlan) -> list[Rule]:
     rules: list[Rule] = []
     logical = plan.logical
     if plan.rules.differencing and plan.beside is not None and plan.beside.layout.pairs:
-        rules.append(Differencing(gate_rules(plan), plan.beside.layout, len(plan.owners)))
+        add_up = logical.persons is None or logical.persons_unique
+        rules.append(Differencing(gate_rules(plan), plan.beside.layout, len(plan.owners), persons_add_up=add_up))
     if logical.magnitudes:
         rules.append(
             Dominance(

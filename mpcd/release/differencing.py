@@ -13,6 +13,13 @@ difference of nobody is not far (rule 21): otherwise the answer to "all but the 
 there are any.  A *target* is one set of this question; it stands if all its pairs are far.  A gate keeps a cell only if
 every target that the cell's values follow from stands: its sets in that cell, and the margins that hold the cell.
 
+*Bands.*  A set of one question may be, in every database, the union of several cells of another: ten years beside a
+GROUP BY age.  Then nothing differs, but whoever has the band and the released cells has the suppressed ones together by
+subtraction, as with a total of the same answer (`margins`).  So for each such *band* each owner also gives its persons
+in every cell of it; the cells that fail the floor or `min_owners` must together be nobody, or pass both.  Cells that
+were suppressed for other reasons only add to what is left.  Where a person may be in several cells the sum proves
+nothing, and nobody must be left.  A band is a target like any other.
+
 *Clamping is exact.*  Both rules are monotone and ask of sums whether they reach at most t: sum over others of c reaches
 t exactly if the sum of min(c, t) does; c >= 1 exactly if min(c, t) >= 1.  So an owner gives few bits, and tells the
 compute parties' circuit nothing that the rules do not need.
@@ -29,7 +36,7 @@ Cost: `cost(...)`; rounds are those of the floor, plus log2 of the most pairs of
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
@@ -45,6 +52,7 @@ from mpcd.protocols.spec import BitsSpec
 from mpcd.release import floor, min_owners, sums
 from mpcd.release.gate import STATUS_FLOOR, GateRules
 from mpcd.release.rule import Evidence, Integers, Share, Sizes
+from mpcd.release.sums import Term
 from mpcd.sharing import Planes
 
 Places = Integers
@@ -92,11 +100,18 @@ class Layout:
     """Cells of the answer."""
     gates: tuple[tuple[Places, Places], ...]
     """Per gate: cells, and beside each a target that must stand; a cell may be there several times, or not at all."""
+    bands: Places = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """Per band how many cells it has; a band is one more target, and its cells are pairs of which one side is empty."""
+
+    @property
+    def compared(self) -> int:
+        """How many pairs there are of two sets."""
+        return int(self.targets.sum())
 
     @property
     def pairs(self) -> int:
-        """How many pairs there are."""
-        return int(self.targets.sum())
+        """How many numbers each owner gives."""
+        return self.compared + int(self.bands.sum())
 
     @cached_property
     def wanted(self) -> tuple[Places, Places, Places]:
@@ -110,7 +125,9 @@ class Layout:
         return found, sizes.astype(np.int64), targets[np.argsort(places, kind="stable")]
 
 
-async def evaluate(ctx: Context, rules: GateRules, layout: Layout, given: Sequence[Planes]) -> list[Planes]:
+async def evaluate(
+    ctx: Context, rules: GateRules, layout: Layout, given: Sequence[Planes], *, persons_add_up: bool = True
+) -> list[Planes]:
     """Which cells of which gates are too near to an earlier question.
 
     Args:
@@ -118,12 +135,16 @@ async def evaluate(ctx: Context, rules: GateRules, layout: Layout, given: Sequen
         rules: the numbers of this session; t is `rules.threshold`.
         layout: at least one pair.
         given: per owner the clamped differences, `width(t)` bits, one element per pair.
+        persons_add_up: no person is in two cells of one question.
 
     Returns:
         Per gate one plane (width 1) over the cells: 1 where the cell must be hidden.
     """
     far = await _far(ctx, rules, given)
-    stands = await _all_of_runs(ctx.narrow("targets"), far, layout.targets)
+    stands = await _all_of_runs(ctx.narrow("targets"), far.take(slice(0, layout.compared)), layout.targets)
+    if layout.bands.size:
+        bands = await _bands(ctx.narrow("bands"), rules, layout, far, given, persons_add_up=persons_add_up)
+        stands = Planes.concatenate([stands, bands]) if layout.compared else bands
     places, sizes, wanted = layout.wanted
     kept = await _all_of_runs(ctx.narrow("cells"), _taken(stands, wanted), sizes)
     near = kept.invert(ctx.index)
@@ -156,6 +177,71 @@ async def _far(ctx: Context, rules: GateRules, given: Sequence[Planes]) -> Plane
     return await binary.and_(ctx.narrow("far"), left, right)
 
 
+async def _bands(
+    ctx: Context, rules: GateRules, layout: Layout, far: Planes, given: Sequence[Planes], *, persons_add_up: bool
+) -> Planes:
+    """Per band: the persons in those of its cells that do not pass by themselves are nobody, or pass together."""
+    owners, inside = len(given), slice(layout.compared, layout.pairs)
+    hidden = far.take(inside).invert(ctx.index)
+    counts = Planes.stack([owner.take(inside) for owner in given])
+    masked = await binary.and_(ctx.narrow("mask"), Planes.stack([hidden] * owners), counts)
+    nothing = Planes.public(np.zeros((counts.width, 1), dtype=np.uint64), 1, ctx.index)
+    by_owner = [
+        [_taken(Planes.concatenate([part, nothing]), places) for places in _padded(layout.bands)]
+        for part in masked.unstack([hidden.count] * owners)
+    ]
+    terms = [Term(tuple(numbers), 1) for numbers in by_owner]
+    if persons_add_up:
+        terms += [
+            Term(tuple(number for place in others for number in by_owner[place]), rules.threshold)
+            for others in _others(owners, persons_disjoint=rules.persons_disjoint)
+        ]
+    flags = await sums.at_least(ctx.narrow("sums"), terms)
+    there, enough = flags[:owners], flags[owners:]
+    absent = Planes.join([flag.invert(ctx.index) for flag in there])
+    nobody = await binary.all_of(ctx.narrow("nobody"), absent)
+    if not persons_add_up:
+        return nobody
+    needed = floor.needed(owners, persons_disjoint=rules.persons_disjoint)
+    left = await compare.threshold_count(ctx.narrow("enough"), enough, needed)
+    right = await compare.threshold_count(ctx.narrow("there"), there, rules.min_owners)
+    return nobody ^ await binary.and_(ctx.narrow("passes"), left, right)
+
+
+def _others(owners: int, *, persons_disjoint: bool) -> list[list[int]]:
+    """Whose numbers each question of the floor adds up."""
+    if not persons_disjoint:
+        return [[owner] for owner in range(owners)]
+    return [[place for place in range(owners) if place != owner] for owner in range(owners)]
+
+
+def _padded(bands: Places) -> list[Places]:
+    """The first cell of each band, the second, and so on; the place after all cells where a band has no more."""
+    starts, count = np.cumsum(bands) - bands, int(bands.sum())
+    return [np.where(bands > place, starts + place, count) for place in range(int(bands.max()))]
+
+
+def _band_sizes(rules: GateRules, layout: Layout, owners: int, *, persons_add_up: bool) -> list[int]:
+    """How many numbers each question about a band adds up."""
+    longest = int(layout.bands.max())
+    others = _others(owners, persons_disjoint=rules.persons_disjoint) if persons_add_up else []
+    return [*[longest] * owners, *(len(each) * longest for each in others)]
+
+
+def _cost_bands(rules: GateRules, layout: Layout, owners: int, *, persons_add_up: bool) -> Cost:
+    count, bands = int(layout.bands.sum()), layout.bands.size
+    wide = width(rules.threshold)
+    total = cost_and(wide, owners * bits.words_for(count) * WORD_BITS)
+    sizes = _band_sizes(rules, layout, owners, persons_add_up=persons_add_up)
+    threshold = rules.threshold if persons_add_up else 1
+    total += sums.cost(sizes, wide, threshold, bits.words_for(bands)) + binary.cost_all_of(owners, bands)
+    if persons_add_up:
+        needed = floor.needed(owners, persons_disjoint=rules.persons_disjoint)
+        total += compare.cost_threshold_count(owners, needed, bands)
+        total += compare.cost_threshold_count(owners, rules.min_owners, bands) + cost_and(1, bands)
+    return total
+
+
 def _taken(flags: Planes, places: Places) -> Planes:
     return flags.take(places.astype(np.uint64))
 
@@ -181,21 +267,27 @@ def _term_sizes(rules: GateRules, owners: int) -> list[int]:
     return [*floor.term_sizes(owners, persons_disjoint=rules.persons_disjoint), *[1] * owners]
 
 
-def sizes(rules: GateRules, layout: Layout, owners: int) -> Sizes:
+def sizes(rules: GateRules, layout: Layout, owners: int, *, persons_add_up: bool = True) -> Sizes:
     """The longest vector of `evaluate`, and an upper bound of its longest message: every plane of that vector."""
     pairs = bits.words_for(layout.pairs) * WORD_BITS
     longest = max(sums.triples_max(_term_sizes(rules, owners)) * pairs, layout.wanted[2].size)
-    planes = sums.term_width(width(rules.threshold), owners, rules.threshold) + 1
+    added = owners
+    if layout.bands.size:
+        terms = _band_sizes(rules, layout, owners, persons_add_up=persons_add_up)
+        longest = max(longest, sums.triples_max(terms) * bits.words_for(layout.bands.size) * WORD_BITS)
+        added = max(terms)
+    planes = sums.term_width(width(rules.threshold), added, rules.threshold) + 1
     return Sizes(longest, planes * longest // 8)
 
 
-def cost(rules: GateRules, layout: Layout, owners: int) -> Cost:
+def cost(rules: GateRules, layout: Layout, owners: int, *, persons_add_up: bool = True) -> Cost:
     """Exact cost of `evaluate`.
 
     Args:
         rules: as there.
         layout: as there.
         owners: how many give data.
+        persons_add_up: as there.
     """
     pairs = layout.pairs
     total = sums.cost(_term_sizes(rules, owners), width(rules.threshold), rules.threshold, bits.words_for(pairs))
@@ -206,7 +298,10 @@ def cost(rules: GateRules, layout: Layout, owners: int) -> Cost:
         total += compare.cost_threshold_count(owners, needed, pairs)
         total += compare.cost_threshold_count(owners, rules.min_owners, pairs)
     total += cost_and(1, pairs)
-    return total + _cost_runs(layout.targets) + _cost_runs(layout.wanted[1])
+    total += _cost_runs(layout.targets) + _cost_runs(layout.wanted[1])
+    if layout.bands.size:
+        total += _cost_bands(rules, layout, owners, persons_add_up=persons_add_up)
+    return total
 
 
 class Differencing:
@@ -215,8 +310,9 @@ class Differencing:
     name: Final = "differencing"
     status: Final = STATUS_FLOOR
 
-    def __init__(self, rules: GateRules, layout: Layout, owners: int) -> None:
+    def __init__(self, rules: GateRules, layout: Layout, owners: int, *, persons_add_up: bool = True) -> None:
         self._rules = rules
+        self._add_up = persons_add_up
         self._layout = layout
         self._owners = owners
         self.gates = [index for index, (cells, _) in enumerate(layout.gates) if cells.size]
@@ -224,7 +320,7 @@ class Differencing:
     @property
     def sizes(self) -> Sizes:
         """See `Rule`."""
-        return sizes(self._rules, self._layout, self._owners)
+        return sizes(self._rules, self._layout, self._owners, persons_add_up=self._add_up)
 
     def specs(self) -> list[BitsSpec]:
         """One number for each pair."""
@@ -239,12 +335,12 @@ class Differencing:
     async def evaluate(self, ctx: Context, given: Sequence[Sequence[Share]]) -> dict[int, Planes]:
         """See `evaluate` of the module."""
         numbers = [numbers for (numbers,) in given if isinstance(numbers, Planes)]
-        fails = await evaluate(ctx, self._rules, self._layout, numbers)
+        fails = await evaluate(ctx, self._rules, self._layout, numbers, persons_add_up=self._add_up)
         return {gate: fails[gate] for gate in self.gates}
 
     def cost(self) -> Cost:
         """Exact cost of `evaluate`."""
-        return cost(self._rules, self._layout, self._owners)
+        return cost(self._rules, self._layout, self._owners, persons_add_up=self._add_up)
 
 
 def clamped(differences: Sequence[int] | Integers, threshold: int) -> Vector:

@@ -131,7 +131,7 @@ def request(beside: Beside, keys: Sequence[bytes | None], threshold: int) -> dic
         sides.append([family, None if cells is None else cells.astype("<i4").tobytes()])
     return {
         "threshold": threshold,
-        "families": list(keys),
+        "families": [*keys, None],
         "sides": sides,
         "pairs": beside.pairs.astype("<i4").tobytes(),
         "by_rows": beside.by_rows.astype(np.uint8).tobytes(),

@@ -146,6 +146,8 @@ def cells_of(definition: Definition, rows: tuple[int, int]) -> tuple[int, ...]:
 
 def side_rows(found: Beside, side: int, rows: tuple[int, int]) -> frozenset[int]:
     family, cells = found.sides[side]
+    if family == len(found.families):
+        return frozenset()
     of = found.families[family]
     there = members(of.region, rows)
     if cells is None:
@@ -156,7 +158,8 @@ def side_rows(found: Beside, side: int, rows: tuple[int, int]) -> frozenset[int]
 
 def differences(found: Beside, rows: tuple[int, int]) -> list[int]:
     """Per pair, how many rows differ."""
-    return [len(side_rows(found, a, rows) ^ side_rows(found, b, rows)) for a, b in found.pairs.tolist()]
+    pairs = found.pairs[: found.layout.compared].tolist()
+    return [len(side_rows(found, a, rows) ^ side_rows(found, b, rows)) for a, b in pairs]
 
 
 @functools.cache
@@ -280,6 +283,55 @@ def test_ordinary_work_meets_no_small_difference(before: str, now: str) -> None:
 def test_asking_again_compares_nothing() -> None:
     for sql in (sql for pair in SAME for sql in pair):
         assert len(stands(sql, sql).pairs) == 0
+
+
+# ------------------------------------------------------------------------------------------------ bands
+
+
+def bands(found: Beside) -> list[tuple[list[int], list[int]]]:
+    """Per band the rows of its fine cells, counted, and the cells of the answer that hang on it."""
+    fine = found.pairs[found.layout.compared :].tolist()
+    counts = [len(side_rows(found, a, ROWS) ^ side_rows(found, b, ROWS)) for a, b in fine]
+    result, start = [], 0
+    for place, size in enumerate(found.layout.bands.tolist()):
+        cells, targets = found.layout.gates[0]
+        hang = cells[targets == len(found.layout.targets) + place].tolist()
+        result.append((counts[start : start + size], hang))
+        start += size
+    return result
+
+
+BY_AGE = "SELECT age, COUNT(*) FROM people GROUP BY age"
+BY_DECADE = "SELECT age // 10, COUNT(*) FROM people GROUP BY 1"
+
+
+def test_a_band_over_finer_cells_of_before() -> None:
+    ages = [sum(row["age"] == age for row in database(*ROWS)) for age in range(100)]
+    assert bands(stands(f"{TOTAL} WHERE age BETWEEN 60 AND 69", BY_AGE)) == [(ages[60:70], [0])]
+    found = bands(stands(BY_DECADE, BY_AGE))
+    assert found == [(ages[10 * decade : 10 * decade + 10], [decade]) for decade in range(10)]
+
+
+def test_finer_cells_under_a_band_of_before() -> None:
+    ages = [sum(row["age"] == age for row in database(*ROWS)) for age in range(100)]
+    found = bands(stands(BY_AGE, f"{TOTAL} WHERE age BETWEEN 60 AND 69"))
+    assert found == [(ages[60:70], list(range(60, 70)))]
+
+
+@pytest.mark.parametrize(
+    ("now", "before"),
+    [
+        (TOTAL, BY_AGE),
+        (BY_AGE, TOTAL),
+        (f"{TOTAL} WHERE age > 60", f"{BY_AGE[:-13]} WHERE age > 60 GROUP BY age"),
+        ("SELECT sex, COUNT(*) FROM people GROUP BY sex", "SELECT sex, ward, COUNT(*) FROM people GROUP BY 1, 2"),
+        (f"{TOTAL} WHERE ward = 3", "SELECT sex, ward, COUNT(*) FROM people GROUP BY 1, 2"),
+        (BY_AGE, f"{TOTAL} WHERE age = 60"),
+        (BY_AGE, f"{TOTAL} WHERE age BETWEEN 60 AND 69 AND sex = 'F'"),
+    ],
+)
+def test_margins_and_what_differs_anyway_are_no_bands(now: str, before: str) -> None:
+    assert stands(now, before).layout.bands.size == 0
 
 
 # ------------------------------------------------------------------------------------------------ nothing is missed
