@@ -134,6 +134,9 @@ def _checked_receipt(data: bytes, request: Request, opened: Opened, parties: Map
     )
     if bound != expected:
         raise ResultInvalid("the receipt is of another session, plan or question; do not use this result")
+    absent = sorted(_participants(opened.plan) - set(receipt.parties))
+    if absent:
+        raise ResultInvalid(f"the receipt leaves out party {absent[0]}, which took part; do not use this result")
     for party in receipt.parties:
         if party not in parties:
             raise ResultInvalid(f"the receipt names party {party}, which is not in your roster")
@@ -142,3 +145,12 @@ def _checked_receipt(data: bytes, request: Request, opened: Opened, parties: Map
         except PeerMalformed as error:
             raise ResultInvalid(f"the receipt lacks the signature of party {party}; do not use this result") from error
     return receipt
+
+
+def _participants(plan: Map) -> set[int]:
+    """Who gave data or computed by the plan that the compute parties signed: their signatures make a receipt whole."""
+    named: set[int] = set()
+    for key in ("owners", "compute"):
+        listed = plan.get(key)
+        named |= {party for party in listed if isinstance(party, int)} if isinstance(listed, list) else set()
+    return named

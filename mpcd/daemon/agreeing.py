@@ -34,6 +34,8 @@ from mpcd.errors import (
 from mpcd.governance.decision import Decision
 from mpcd.governance.disclosure import DisclosureRules, strictest
 from mpcd.governance.policy import strongest
+from mpcd.governance.quote import accepted_quote, check_brought
+from mpcd.identity import VerifyKey
 from mpcd.identity.request import SignedRequest
 from mpcd.ids import PartyId
 from mpcd.plan.ir import LogicalPlan
@@ -100,6 +102,7 @@ class Agreeing:
         await attempt.wait(participants, lambda: attempt.answers, "waiting for the parties' answers")
         answers = [attempt.answers[party] for party in sorted(participants)]
         explanation = self.conclude(answers, plan, await self._beside(answers, plan))
+        self._check_prices(answers, plan)
         # A party of the roster that neither gives, computes nor proposed has nothing more to do with it.
         if not attempt.dry_run and self._me in participants:
             self.run = Run(
@@ -231,6 +234,17 @@ class Agreeing:
             verdict = Refused(refusals) if self._attempt.dry_run and refusals else error
             raise Concluded(_conclusion(verdict), verdict) from error
         return Explanation(physical, refusals, whose, tuple(answers))
+
+    def _check_prices(self, answers: Sequence[Answer], plan: LogicalPlan) -> None:
+        """Raise `PeerMalformed` where an owner brings a price that is not its own, or that nobody accepted."""
+        brought = [(a.party, a.terms["line"]) for a in answers if a.party in plan.owners and a.terms.get("line")]
+        if self._attempt.dry_run or not brought:
+            return
+        request = self._request.request
+        accepted = accepted_quote(self._attempt.attachments.get("quote"), request.quote_digest)
+        keys = {party.id: VerifyKey.from_text(party.signing_key) for party in self._settings.roster.parties}
+        for party, line in brought:
+            check_brought(cast("bytes", line), party, keys, request.question_digest(), accepted)
 
     @property
     def proposer(self) -> PartyId:

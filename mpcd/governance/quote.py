@@ -5,7 +5,8 @@ Theory of operation.  Asked with a request of kind `quote`, every owner whose da
 with what the question opens and takes, and shows that.  A request of kind `sql` that accepts it names the quote's
 digest, so that the analyst's signature is on the price, and the quote itself travels beside the request.  Each owner
 finds its own line in it, checks its own signature, that the line is for this very question and still valid, and books
-what the line says: the price that was quoted is the price, whatever has happened since.
+what the line says: the price that was quoted is the price, whatever has happened since.  All parties look at the lines
+that the owners then bring to the session (`check_brought`): what is not in the accepted quote gets on no receipt.
 
 Two things bound that promise.  A line names what it was counted as (one of the free queries, or below the monthly
 maximum), and the transaction that books it moves the counters; where they have moved on, the request is refused and a
@@ -21,7 +22,7 @@ from dataclasses import dataclass, fields
 from typing import Final, Self, cast
 
 from mpcd import canonical, limits
-from mpcd.errors import RequestInvalid
+from mpcd.errors import PeerMalformed, RequestInvalid
 from mpcd.governance import money
 from mpcd.identity import IdentityError, SigningKey, VerifyKey
 from mpcd.ids import PartyId
@@ -210,13 +211,9 @@ def accepted_line(
     Raises:
         RequestInvalid: the quote is missing, another one, for another question, or has expired.
     """
-    if accepted_digest is None:
+    quote = accepted_quote(attached, accepted_digest)
+    if quote is None:
         return None
-    if attached is None:
-        raise RequestInvalid("the request accepts a quote that did not come with it; send the quote too")
-    quote = Quote.from_bytes(attached)
-    if quote.digest() != accepted_digest:
-        raise RequestInvalid("the request accepts another quote than the one that came with it")
     found = quote.line_of(party, keys)
     if found is None:
         return None
@@ -226,6 +223,52 @@ def accepted_line(
     if at > line.valid_until:
         raise RequestInvalid("the quote has expired; ask for a new one")
     return found
+
+
+def accepted_quote(attached: bytes | None, accepted_digest: bytes | None) -> Quote | None:
+    """The quote that a request accepts; None if it accepts none.
+
+    Args:
+        attached: what came beside the request.
+        accepted_digest: that the request names.
+
+    Raises:
+        RequestInvalid: it is missing or another one.
+    """
+    if accepted_digest is None:
+        return None
+    if attached is None:
+        raise RequestInvalid("the request accepts a quote that did not come with it; send the quote too")
+    quote = Quote.from_bytes(attached)
+    if quote.digest() != accepted_digest:
+        raise RequestInvalid("the request accepts another quote than the one that came with it")
+    return quote
+
+
+def check_brought(
+    signed: bytes, party: PartyId, keys: Mapping[PartyId, VerifyKey], question: bytes, accepted: Quote | None
+) -> None:
+    """Check the price line that an owner brings to a session that is to run: receipts are made of it.
+
+    Args:
+        signed: what `party` sent with its answer.
+        party: that owner.
+        keys: of the parties in the roster.
+        question: digest of what the session asks.
+        accepted: the quote that the analyst accepted, if they did.
+
+    Raises:
+        PeerMalformed: not the owner's own word about this question, or it asks for what the analyst did not accept.
+    """
+    try:
+        line = Line.from_signed(signed, keys)
+    except RequestInvalid as error:
+        raise PeerMalformed(party, f"party {party} brought no price line of its own to the session") from error
+    if line.party != party or line.question != question:
+        raise PeerMalformed(party, f"party {party} brought a price line of another party or question to the session")
+    if line.minor > 0 and (accepted is None or signed not in accepted.lines):
+        price = money.amount(line.minor, line.currency)
+        raise PeerMalformed(party, f"party {party} asks {price} in the session, which the analyst has not accepted")
 
 
 def _require(holds: object) -> None:

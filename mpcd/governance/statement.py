@@ -37,6 +37,8 @@ from mpcd.identity import IdentityError, SigningKey, VerifyKey
 from mpcd.ids import PartyId, SessionId
 
 STATEMENT_VERSION: Final = 1
+_TIME_END: Final = 2**47
+"""Milliseconds since 1970: no session and no correction is of the year 6429 or later."""
 CORRECTION_DOMAIN: Final = "receipt-correction"
 RECEIPT_NAME_DOMAIN: Final = "receipt-name"
 _T = TypeVar("_T")
@@ -122,11 +124,19 @@ class Correction:
         at: int,
     ) -> Self:
         """Signed by the owner `party`; raises `RequestInvalid` if it makes no sense."""
-        good = currency in money.EXPONENTS and minor != 0 and 0 < len(reason) <= limits.CORRECTION_CHARACTERS_MAX
-        if not good or len(licence) != canonical.DIGEST_BYTES:
-            raise RequestInvalid("a correction names a licence, an ISO 4217 currency, an amount and a short reason")
         body = _correction_bytes(party, licence, month, currency, minor, reason, at)
         return cls(party, licence, month, currency, minor, reason, at, key.sign(CORRECTION_DOMAIN, body))
+
+    def __post_init__(self) -> None:
+        good = (
+            self.currency in money.EXPONENTS
+            and 0 < abs(self.minor) <= limits.AMOUNT_MINOR_UNITS_MAX
+            and 0 < len(self.reason) <= limits.CORRECTION_CHARACTERS_MAX
+            and len(self.licence) == canonical.DIGEST_BYTES
+            and 0 <= self.at < _TIME_END
+        )
+        if not good:
+            raise RequestInvalid("a correction names a licence, an ISO 4217 currency, an amount and a short reason")
 
     def verify(self, key: VerifyKey) -> None:
         """Raise `PeerMalformed` unless its party signed it."""
@@ -148,14 +158,14 @@ class Correction:
             outer = cast("dict[str, bytes]", canonical.decode(data))
             fields = cast("dict[str, object]", canonical.decode(outer["correction"]))
             return cls(
-                PartyId(cast("int", fields["party"])),
-                cast("bytes", fields["licence"]),
-                Month.parse(cast("str", fields["month"])),
-                cast("str", fields["currency"]),
-                cast("int", fields["minor"]),
-                cast("str", fields["reason"]),
-                cast("int", fields["at"]),
-                outer["signature"],
+                PartyId(_typed(fields["party"], int)),
+                _typed(fields["licence"], bytes),
+                Month.parse(_typed(fields["month"], str)),
+                _typed(fields["currency"], str),
+                _typed(fields["minor"], int),
+                _typed(fields["reason"], str),
+                _typed(fields["at"], int),
+                _typed(outer["signature"], bytes),
             )
         except (canonical.CanonicalError, KeyError, TypeError, ValueError) as error:
             raise RequestInvalid("this is no correction") from error
@@ -489,7 +499,7 @@ def _receipt_row(session: object, name: object, at: object, standing: object, pa
     return Listed(
         SessionId(_typed(session, bytes)),
         _typed(name, bytes),
-        _typed(at, int),
+        _moment(at),
         standing,
         tuple(PartyId(_typed(party, int)) for party in _typed(parties, list)),
     )
@@ -498,11 +508,11 @@ def _receipt_row(session: object, name: object, at: object, standing: object, pa
 def _charge(row: Mapping[str, object]) -> Charge:
     return Charge(
         SessionId(_typed(row["session"], bytes)),
-        _typed(row["at"], int),
+        _moment(row["at"]),
         PartyId(_typed(row["party"], int)),
         _typed(row["licence"], bytes),
         _typed(row["analyst"], bytes),
-        _typed(row["currency"], str),
+        _currency(row["currency"]),
         _typed(row["minor"], int),
         free=_typed(row["free"], bool),
         capped=_typed(row["capped"], bool),
@@ -514,10 +524,21 @@ def _fee(row: Mapping[str, object]) -> FeeDue:
         PartyId(_typed(row["party"], int)),
         _typed(row["licence"], bytes),
         cast("FeeKind", _typed(row["kind"], str)),
-        _typed(row["currency"], str),
+        _currency(row["currency"]),
         _typed(row["minor"], int),
         _typed(row["days"], int),
     )
+
+
+def _moment(value: object) -> int:
+    if not 0 <= _typed(value, int) < _TIME_END:
+        raise ValueError
+    return _typed(value, int)
+
+
+def _currency(value: object) -> str:
+    money.exponent(_typed(value, str))
+    return _typed(value, str)
 
 
 def _typed(value: object, kind: type[_T]) -> _T:

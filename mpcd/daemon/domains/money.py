@@ -129,7 +129,8 @@ class MoneyDomain:
             deeds = licences.deeds(connection, ending_after=month.start_ms)
             return statement.make(me, consortium, month, settled, deeds, fixes, keys, shared_with=shared_with)
 
-        return await self._node.journal.read(work)
+        # Apart: a busy month has thousands of signatures to check, and no session should wait for that.
+        return await self._node.journal.read(work, apart=True)
 
     async def _keep(self, made: Correction) -> None:
         entry = entries.noted(

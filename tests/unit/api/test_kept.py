@@ -55,13 +55,20 @@ def test_an_honest_result_is_kept_and_verified(consortium: Consortium) -> None:
         ({"quote_digest": b"q" * 32}, "another session"),
         ({"analyst": b"a" * 32}, "another session"),
         ({"request_digest": b"d" * 32}, "another request"),
-        ({"parties": (PartyId(0), PartyId(7))}, "not in your roster"),
+        ({"parties": (PartyId(0), PartyId(1), PartyId(2), PartyId(7))}, "not in your roster"),
     ],
     ids=lambda item: next(iter(item)) if isinstance(item, dict) else "",
 )
 def test_a_receipt_of_something_else_is_refused(consortium: Consortium, change: dict[str, Any], says: str) -> None:
     with pytest.raises(ResultInvalid, match=says):
         kept(consortium, **change).verify(consortium.profile.parties)
+
+
+@pytest.mark.parametrize("named", [(), (0, 1), (1, 2)], ids=str)
+def test_a_receipt_that_leaves_out_who_took_part_is_refused(consortium: Consortium, named: tuple[int, ...]) -> None:
+    """Or whoever has the file writes another receipt, with other prices, that nobody signed."""
+    with pytest.raises(ResultInvalid, match="leaves out party"):
+        kept(consortium, parties=tuple(PartyId(party) for party in named)).verify(consortium.profile.parties)
 
 
 def test_every_participant_must_have_signed(consortium: Consortium) -> None:

@@ -324,3 +324,33 @@ def test_a_deed_proves_who_holds_what() -> None:
 def test_the_examples_are_what_they_say() -> None:
     assert licensing.offer().pool is False
     assert licensing.pool(1, 2).pool is True
+
+
+@pytest.mark.parametrize("part", ["offer", "acceptance", "countersignature", "revocation"])
+def test_a_deed_with_one_forged_signature_proves_nothing(part: str) -> None:
+    """Whoever files it away checks all of them at once."""
+    licence, wrong = accepted(pool(1, 2)), key("mallory")
+    counter = tuple(licence.countersign(p, party_key(p)) for p in (PartyId(1), PartyId(2)))
+    end = Revocation.make(licence.digest, PartyId(2), party_key(2), now_ms=MADE_AT + DAY_MS)
+    Deed(licence, counter, end).verify(party_keys())
+    acceptance, offered = licence.acceptance, licence.offered
+    match part:
+        case "offer":
+            forged = tuple((party, wrong.sign("licence-offer", bytes(8))) for party, _ in offered.signatures)
+            licence = replace(licence, offered=replace(offered, signatures=forged))
+        case "acceptance":
+            licence = replace(licence, signature=wrong.sign("licence-acceptance", acceptance.to_bytes()))
+        case "countersignature":
+            counter = (counter[0], licence.countersign(PartyId(2), wrong))
+        case _:
+            end = Revocation.make(licence.digest, PartyId(2), wrong, now_ms=MADE_AT + DAY_MS)
+    with pytest.raises(LicenceInvalid):
+        Deed(licence, counter, end).verify(party_keys())
+
+
+def test_a_revocation_says_who_ended_the_licence() -> None:
+    """One signature of a key that is an owner's and an analyst's at once does not count for the other of the two."""
+    licence = accepted(offer())
+    end = Revocation.make(licence.digest, None, party_key(1), now_ms=MADE_AT + DAY_MS)
+    with pytest.raises(LicenceInvalid, match="does not fit"):
+        replace(end, party=PartyId(1)).verify(licence, party_keys())

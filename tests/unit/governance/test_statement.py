@@ -201,6 +201,66 @@ def test_a_correction_is_a_signed_credit() -> None:
         correction(0)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"currency": "XXX"},
+        {"minor": "10"},
+        {"minor": 0},
+        {"minor": 10**18},
+        {"reason": ""},
+        {"reason": "r" * 401},
+        {"licence": b"short"},
+        {"at": 2**60},
+        {"at": "now"},
+        {"party": None},
+        {"month": "2026-13"},
+    ],
+    ids=str,
+)
+def test_a_correction_that_no_statement_could_hold_is_not_taken_in(change: dict[str, canonical.Value]) -> None:
+    """Signed by its owner all the same: stored, it would break every statement of its month."""
+    outer = canonical.decode(correction().to_bytes())
+    assert isinstance(outer, dict)
+    assert isinstance(outer["correction"], bytes)
+    fields = canonical.decode(outer["correction"])
+    assert isinstance(fields, dict)
+    body = canonical.encode({**fields, **change})
+    signed = {"correction": body, "signature": KEYS[0].sign("receipt-correction", body)}
+    with pytest.raises(RequestInvalid):
+        Correction.from_bytes(canonical.encode(signed))
+
+
+@pytest.mark.parametrize(
+    ("rows", "change"),
+    [
+        ("charges", {"currency": "XXX"}),
+        ("charges", {"at": 2**60}),
+        ("fees", {"currency": "XXX"}),
+        ("fees", {"minor": "1"}),
+    ],
+    ids=str,
+)
+def test_anothers_statement_that_cannot_be_compared_is_refused(rows: str, change: dict[str, canonical.Value]) -> None:
+    value = statement(1).to_value()
+    listed = value[rows]
+    assert isinstance(listed, list)
+    assert isinstance(listed[0], dict)
+    listed[0] |= change
+    with pytest.raises(RequestInvalid):
+        Statement.from_value(value)
+
+
+def test_a_moment_that_no_calendar_has_is_refused() -> None:
+    value = statement(1).to_value()
+    listed = value["receipts"]
+    assert isinstance(listed, list)
+    assert isinstance(listed[0], list)
+    listed[0][2] = 2**60
+    with pytest.raises(RequestInvalid):
+        Statement.from_value(value)
+
+
 def test_two_parties_reconcile() -> None:
     mine = statement(0)
     theirs = Statement.from_value(canonical.decode(canonical.encode(statement(1, deeds=[]).to_value())))
