@@ -27,7 +27,7 @@ from mpcd.results.table import Cell, Suppressed
 from mpcd.sandbox.prepare import TableFiles
 
 if TYPE_CHECKING:
-    from tests.integration.consortium.conftest import Sandbox
+    from tests.integration.consortium.conftest import Row, Sandbox
 
 pytestmark = pytest.mark.slow
 
@@ -129,6 +129,29 @@ def test_a_union_of_a_grouped_answers_cells(house: House) -> None:
     assert house.row(without) == (HIDDEN, HIDDEN)
     same, _, _ = pair(house, "menostat = 'Post' AND horTh = 'no' AND progrec >= 100")
     assert house.row(same) == house.truth(same), "a union of cells itself is nothing new"
+
+
+def passes(house: House, condition: Callable[[Row], bool]) -> tuple[bool, int]:
+    """Whether a group passes floor and `min_owners`, and how many it has."""
+    counts = [sum(map(condition, rows)) for rows in house.sandbox.rows("gbsg2")]
+    return sum(counts) - max(counts) >= 11 and all(counts), sum(counts)
+
+
+def aged(low: int, high: int) -> Callable[[Row], bool]:
+    return lambda row: low <= int(str(row["age"])) <= high
+
+
+def test_a_band_over_a_suppressed_cell_of_a_finer_answer(house: House) -> None:
+    """GROUP BY age, and then ages of which one was suppressed: subtracting the others would give it."""
+    few = {age for age in range(30, 75) if not passes(house, aged(age, age))[0] and passes(house, aged(age, age))[1]}
+    bands = [(low, low + width) for width in (2, 3, 4) for low in range(30, 70)]
+    single = next(band for band in bands if len(few & set(range(band[0], band[1] + 1))) == 1)
+    none = next(band for band in bands if not few & set(range(band[0], band[1] + 1)) and passes(house, aged(*band))[0])
+    house.ask("SELECT age, COUNT(*), SUM(progrec) FROM gbsg2 GROUP BY age")
+    asked = "SELECT COUNT(*), SUM(progrec) FROM gbsg2 WHERE age BETWEEN {} AND {}"
+    assert passes(house, aged(*single))[0]
+    assert house.row(asked.format(*single), 1) == (HIDDEN, HIDDEN)
+    assert house.row(asked.format(*none), 2) == house.truth(asked.format(*none))
 
 
 def test_two_at_once_do_not_both_tell(house: House) -> None:
