@@ -25,7 +25,7 @@ from mpcd.daemon.config import Config
 from mpcd.daemon.journal import StoreJournal
 from mpcd.daemon.localdata import LocalData
 from mpcd.daemon.owner import LivePolicy
-from mpcd.errors import ConfigurationInvalid, DataInvalid, NotFound, RequestInvalid
+from mpcd.errors import ConfigurationInvalid, DataInvalid, MpcdError, NotFound, RequestInvalid
 from mpcd.governance import entries
 from mpcd.ids import DataVersion
 from mpcd.roster import Roster, Table
@@ -232,10 +232,15 @@ class DataDesk:
                 f"person(s), fewer than safe_threshold {self._floor}: whoever asks before and after learns about them. "
                 "Publish when more has changed, or with --force and a reason; nothing was changed"
             )
-        await self._data.check_room()
-        await self._commit_published(manifest, None if nearest is None else nearest[1], forced, by)
+        # From here on its files stay, whichever session ends meanwhile.
+        barred, self._data.retired = self._data.retired, self._data.retired - {(name, version)}
+        try:
+            await self._data.check_room()
+            await self._commit_published(manifest, None if nearest is None else nearest[1], forced, by)
+        except MpcdError:
+            self._data.retired = barred
+            raise
         await trio.to_thread.run_sync(snapshot.publish, self._directory, table, version)
-        self._data.retired -= {(name, version)}
         await self._data.open()
         return (await self.versions([name]))[0]
 
