@@ -288,6 +288,10 @@ OPT_OUT_IDS_MAX: Final = 1_000_000
 OPT_OUT_ID_CHARACTERS_MAX: Final = 200
 OPT_OUT_IDS_PER_CALL_MAX: Final = 256
 """Ids that one call of the API adds to the opt-out list or takes off it; more go in pieces."""
+OVERLAP_POSITIONS: Final = 2**18
+"""Places of the bitmaps of an overlap check; a power of two."""
+OVERLAP_CHECKS_PER_DAY_MAX: Final = 4
+"""Overlap checks in which an owner takes part for one of its tables in a day, whoever asks."""
 DATA_GENERATIONS_MAX: Final = 4
 """Sets of data versions that running sessions may still answer from at once, the published one included."""
 PROPOSED_LEVELS_MAX: Final = 200

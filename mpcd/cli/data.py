@@ -1,4 +1,4 @@
-"""`mpcctl data check | publish | versions | retire | opt-out`: a steward's data (layer 15)."""
+"""`mpcctl data check | publish | versions | retire | overlap | opt-out`: a steward's data (layer 15)."""
 
 from __future__ import annotations
 
@@ -168,6 +168,30 @@ def retire(
         click.echo("its files are deleted")
     else:
         click.echo(f"its files are deleted when {plural(_count(answer, 'sessions'), 'session')} on it ended")
+
+
+@data.command()
+@click.argument("table")
+@json_option
+@click.pass_context
+def overlap(context: click.Context, table: str, *, as_json: bool) -> None:
+    """Check with all owners of TABLE whether they share persons, where the roster says that they do not.
+
+    What is opened, to this command alone, is a band.
+    """
+    with connect(context, admin=True) as client:
+        answer = client.call(f"{_METHOD}Overlap", {"table": table})
+    if as_json:
+        write_json(answer)
+        return
+    click.echo(f"{table}: {show(answer.get('band'))} of the persons are shared by two owners")
+    if answer.get("found") is True:
+        click.echo(
+            f"note: the roster says persons_disjoint for {table}, and that is not so; floors and noise count on it. "
+            "Have the roster changed"
+        )
+    else:
+        click.echo("nothing speaks against persons_disjoint")
 
 
 # ------------------------------------------------------------------------------------------------ opting out

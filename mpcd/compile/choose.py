@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from mpcd.compile.noisy import NoisyProgram
+from mpcd.compile.overlap import TERM, Overlap
 from mpcd.compile.physical import PhysicalPlan
 from mpcd.compile.program import LocalCells, Program
 from mpcd.protocols.context import Context, InputContext
@@ -43,4 +44,6 @@ def program(plan: PhysicalPlan) -> Executable:
         PlanUnsupported: what it asks for is not there, or it is too large.
         RequestInvalid: what it asks of privacy makes no sense.
     """
+    if TERM in plan.terms:
+        return Overlap(plan)
     return Program(plan) if plan.privacy is None else NoisyProgram(plan)

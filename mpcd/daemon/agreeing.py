@@ -36,7 +36,7 @@ from mpcd.governance.disclosure import DisclosureRules, strictest
 from mpcd.governance.policy import strongest
 from mpcd.governance.quote import accepted_quote, check_brought
 from mpcd.identity import VerifyKey
-from mpcd.identity.request import SignedRequest
+from mpcd.identity.request import RUNNING, SignedRequest
 from mpcd.ids import PartyId
 from mpcd.plan.ir import LogicalPlan
 from mpcd.session import agreement, messages, terms
@@ -135,8 +135,10 @@ class Agreeing:
             now, roster = settings.utc_seconds(), settings.roster
             request.verify(now, settings.roster_hash, roster.consortium, roster_version=roster.version)
             _check_time(self._attempt.at, now, self.proposer)
-            if (request.request.kind != "sql") != self._attempt.dry_run:
+            if (request.request.kind in RUNNING) == self._attempt.dry_run:
                 raise RequestInvalid("the analyst signed another kind of request than the one that is proposed")
+            if self._is_overlap and str(request.request.analyst) not in {p.signing_key for p in roster.parties}:
+                raise RequestInvalid("only a party of the roster asks whether owners share persons")
             if not self._attempt.dry_run:
                 settings.admit(request.request.analyst, trio.current_time())  # before anything is put on the record
             self.authentic = True
@@ -172,15 +174,21 @@ class Agreeing:
 
     def _listed(self, plan: LogicalPlan, decision: Decision) -> Decision:
         """The decision, and which earlier questions we know; from here on other sessions know of this one."""
-        if decision.refusals:
+        if (
+            decision.refusals or self._is_overlap
+        ):  # which opens nothing that another question's answer could be set beside
             return decision
         attempt, request = self._attempt, self._request
         known, refusals = self._shell.past.answer(attempt.id, request, plan, attempt.at, dry_run=attempt.dry_run)
         return replace(decision, refusals=refusals, terms={**decision.terms, "history": known})
 
     async def _beside(self, answers: Sequence[Answer], plan: LogicalPlan) -> Beside | None:
-        """What the question must be kept apart from; None where nothing will run, or with noise."""
-        if any(answer.verdict in {"refuse", "fail"} for answer in answers) or self._request.request.privacy is not None:
+        """What the question must be kept apart from; None where nothing will run, with noise, or for an overlap."""
+        if (
+            self._is_overlap
+            or any(answer.verdict in {"refuse", "fail"} for answer in answers)
+            or self._request.request.privacy is not None
+        ):
             return None
         try:
             return await self._shell.past.beside(plan, terms.histories(answers, plan.owners))
@@ -219,7 +227,13 @@ class Agreeing:
                 compute=self._compute_parties(),
                 data_versions={answer.party: dict(answer.data_versions or {}) for answer in owners},
                 security=security,
-                terms=terms.agreed(answers, plan.owners, at=self._attempt.at, privacy=self._request.request.privacy),
+                terms=terms.agreed(
+                    answers,
+                    plan.owners,
+                    at=self._attempt.at,
+                    privacy=self._request.request.privacy,
+                    overlap=limits.OVERLAP_POSITIONS if self._is_overlap else None,
+                ),
                 beside=beside,
             )
             program(physical)  # refuses what it cannot do, at every party alike
@@ -245,6 +259,10 @@ class Agreeing:
         keys = {party.id: VerifyKey.from_text(party.signing_key) for party in self._settings.roster.parties}
         for party, line in brought:
             check_brought(cast("bytes", line), party, keys, request.question_digest(), accepted)
+
+    @property
+    def _is_overlap(self) -> bool:
+        return self._request.request.kind == "overlap"
 
     @property
     def proposer(self) -> PartyId:

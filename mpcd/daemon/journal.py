@@ -11,6 +11,7 @@ import structlog
 import trio
 
 from mpcd import canonical, limits
+from mpcd.compile.overlap import TERM
 from mpcd.compile.physical import PhysicalPlan
 from mpcd.errors import LedgerInvalid, NotFound, Refusal, RequestInvalid, StoreFailed, closed_codes
 from mpcd.governance import entries
@@ -148,7 +149,7 @@ class StoreJournal:
     ) -> None:
         """See `session.ports.Journal`."""
         digest = None if sealed is None else canonical.digest_bytes("sealed", sealed)
-        opened = [output.name for output in plan.logical.shape.outputs]
+        opened = ["overlap band"] if TERM in plan.terms else [output.name for output in plan.logical.shape.outputs]
         entry = entries.recorded(request.digest(), plan.hash, released_digest=digest, opened=opened)
         at = plan.terms["at"]
         assert isinstance(at, int)

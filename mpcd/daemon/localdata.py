@@ -17,10 +17,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Final
 
+import numpy as np
 import trio
 
 from mpcd import limits
+from mpcd.compile import overlap
 from mpcd.compile.physical import PhysicalPlan
 from mpcd.compile.program import LocalCells
 from mpcd.errors import Bug, Busy, DataInvalid, EngineFailed
@@ -35,6 +38,9 @@ from mpcd.sources.engine import DuckdbEngine
 from mpcd.sources.snapshot import DataSet
 
 Versions = Mapping[str, str]
+NO_LINKAGE: Final = (
+    "no linkage columns are configured for this table here; its operator must add `linkage` and publish it again"
+)
 
 
 @dataclass(slots=True)
@@ -183,12 +189,27 @@ class LocalData:
         return {name: await self._evidence(name, plan, generation, deadline) for name in asks}
 
     async def _evidence(self, name: str, plan: PhysicalPlan, generation: Generation, deadline: float) -> Evidence:
+        if name == overlap.NAME:
+            return await trio.to_thread.run_sync(self._digests, generation, plan)
         if name == dominance.NAME:
             return await generation.engine.tops(plan.logical, dominance.numbers_of(plan.rules).tops, deadline)
         if name == Differencing.name and plan.beside is not None:
             threshold = plan.rules.safe_threshold
             return [await generation.engine.differences(plan.beside, self._me, threshold, deadline)]
         raise Bug(f"nobody here brings evidence for the rule {name}")
+
+    def _digests(self, generation: Generation, plan: PhysicalPlan) -> Evidence:
+        (source,) = plan.logical.sources
+        manifest = generation.data.manifests[source.table]
+        try:
+            data = snapshot.linkage_path(self._directory, source.table, manifest.version).read_bytes()
+        except OSError as error:
+            raise EngineFailed(NO_LINKAGE) from error
+        return [np.frombuffer(data, dtype="<i8").reshape(-1, 2).astype(np.int64)]
+
+    def has_linkage(self, table: str, version: str) -> bool:
+        """Whether a version knows what tells its persons alike at other owners."""
+        return snapshot.linkage_path(self._directory, table, DataVersion(version)).exists()
 
 
 async def _warm(generation: Generation) -> None:

@@ -39,6 +39,7 @@ from mpcd.daemon.licencedesk import LicenceDesk
 from mpcd.daemon.localdata import LocalData
 from mpcd.daemon.logs import log_network_event
 from mpcd.daemon.notify import Notifier
+from mpcd.daemon.overlapdesk import OverlapDesk
 from mpcd.daemon.owner import LivePolicy, Owner
 from mpcd.daemon.policynews import SECURITY
 from mpcd.daemon.questions import Questions
@@ -124,6 +125,16 @@ class Node:
         self.sessions = self._make_sessions(config.signing_key.signing_key())
         self.data.in_use = self.sessions.data_in_use
         self.sessions.on_over.append(self.data.settle)
+        self.owner.has_linkage = self.data.has_linkage
+        self.overlaps = OverlapDesk(
+            config.party,
+            self.roster,
+            config.signing_key.signing_key(),
+            self.sessions,
+            self.journal,
+            time.time,
+            os.urandom,
+        )
         self.snapshots = DataDesk(config, self.roster, self.policy, self.journal, self.data, time.time)
         others = [party.id for party in self.roster.parties if party.id != config.party]
         self.questions = Questions(others, self.mesh.send_control, os.urandom, self._session_event)
@@ -178,6 +189,7 @@ class Node:
         )
 
     def _make_sessions(self, key: SigningKey) -> Sessions:
+        parties = self.policy.keys_of(party.id for party in self.roster.parties)
         settings = Settings(
             me=self.config.party,
             roster=self.roster,
@@ -186,7 +198,7 @@ class Node:
             entropy=os.urandom,
             utc_seconds=time.time,
             admit=Rates(
-                lambda analyst: self.policy.accepted(analyst, int(time.time() * 1000)) is not None,
+                lambda key: key in parties or self.policy.accepted(key, int(time.time() * 1000)) is not None,
                 lambda: self.policy.policy.rate,
             ).admit,
         )

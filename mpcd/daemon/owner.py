@@ -8,22 +8,26 @@ follows from what it has read is `mpcd.governance.decision`'s to say.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
+from mpcd import limits
 from mpcd.canonical import digest_bytes
+from mpcd.compile import overlap
 from mpcd.compile.physical import PhysicalPlan
 from mpcd.daemon.attempt import Attempt
 from mpcd.daemon.check import check_names, read_policy
 from mpcd.daemon.journal import StoreJournal
+from mpcd.daemon.localdata import NO_LINKAGE
 from mpcd.daemon.policynews import SECURITY
 from mpcd.errors import Refusal, StoreFailed
 from mpcd.governance.access import AccessBook
 from mpcd.governance.budget import privacy_debits
 from mpcd.governance.decision import Asked, Decision, Fineness, Part, decide_all, with_balances
 from mpcd.governance.disclosure import DisclosureRules
+from mpcd.governance.entries import Debit
 from mpcd.governance.policy import AcceptedAnalyst, Policy, Requirement, Security
 from mpcd.governance.privacy import Ask, AskInvalidError, charge
 from mpcd.identity import SigningKey, VerifyKey
@@ -36,6 +40,8 @@ from mpcd.roster import Roster
 from mpcd.store import accounts
 from mpcd.store.approvals import Known
 
+_DAY_MILLISECONDS: Final = 86_400_000
+
 
 class LivePolicy:
     """This owner's policy as it stands now, and the analysts whom it has accepted besides."""
@@ -47,6 +53,15 @@ class LivePolicy:
         self.policy, self._digest = self._read()
         self.book = AccessBook()
         """Analysts accepted without the file; kept by the access desk."""
+
+    @property
+    def me(self) -> PartyId:
+        """This party."""
+        return self._me
+
+    def keys_of(self, parties: Iterable[PartyId]) -> set[VerifyKey]:
+        """With which these parties sign."""
+        return {VerifyKey.from_text(self._roster.party(party).signing_key) for party in parties}
 
     def accepted(self, analyst: VerifyKey, at: int) -> AcceptedAnalyst | None:
         """The analyst as this owner accepted them, in the file or else in the book, at `at` (milliseconds UTC)."""
@@ -142,6 +157,8 @@ class Owner:
 
     def __init__(self, policy: LivePolicy, journal: StoreJournal, key: SigningKey) -> None:
         self._live = policy
+        self.has_linkage: Callable[[str, str], bool] = lambda _table, _version: False
+        """Whether a table's version can be checked for persons whom other owners have too."""
         self._journal = journal
         self._key = key
         self.licences: LicencePart | None = None
@@ -152,6 +169,8 @@ class Owner:
         self, request: SignedRequest, plan: LogicalPlan, versions: Mapping[str, str], attempt: Attempt
     ) -> Decision:
         """See `conductor.Owner`."""
+        if request.request.kind == "overlap":
+            return await self._journal.read(lambda c: self._checked_overlap(c, request, plan, versions, attempt.at))
         asked = self._live.asked(request, plan, versions, attempt)
         approvals = None
         if self.approvals is not None and attempt.proposer is not None:
@@ -183,6 +202,31 @@ class Owner:
         licences = None if self.licences is None else self.licences.part(connection, rho)
         decision = decide_all(policy, asked, licences=licences, approvals=approvals, privacy=noise)
         return with_balances(decision, lambda debit: accounts.spent(connection, debit))
+
+    def _checked_overlap(
+        self,
+        connection: sqlite3.Connection,
+        request: SignedRequest,
+        plan: LogicalPlan,
+        versions: Mapping[str, str],
+        at: int,
+    ) -> Decision:
+        """Whether we take part in a check for shared persons: with owners, where linkage is configured, not often."""
+        me = self._live.me
+        (table, *_) = (source.table for source in plan.sources)
+        why = overlap.why_not(plan)
+        if request.request.analyst not in self._live.keys_of(plan.owners):
+            why = "only an owner of the table asks whether its owners share persons"
+        elif why is None and request.request.text != overlap.statement(table):
+            why = "an overlap check names one table and nothing else"
+        elif why is None and not self.has_linkage(table, versions[table]):
+            why = NO_LINKAGE
+        if why is not None:
+            return Decision(refusals=(Refusal(me, overlap.NAME, table, f"party {me}: {why}"),))
+        most = limits.OVERLAP_CHECKS_PER_DAY_MAX
+        often = Refusal(me, overlap.NAME, table, f"party {me}: {most} overlap checks in a day are enough")
+        debit = Debit(f"overlap/{table}", 1, most, often, since=at - _DAY_MILLISECONDS)
+        return with_balances(Decision(debits=(debit,)), lambda one: accounts.spent(connection, one))
 
     def _signed(self, decision: Decision) -> Decision:
         """The price goes to the other parties as its owner signs it."""

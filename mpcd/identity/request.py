@@ -26,9 +26,14 @@ from mpcd.ids import RequestDigest, RosterHash
 REQUEST_VERSION: Final = 2
 NONCE_BYTES: Final = 32
 DOMAIN: Final = "request"
-RequestKind = Literal["sql", "explain", "quote"]
-"""To run a question, to be told what it would do, or what it would cost; signed, so that none is made of another."""
+RequestKind = Literal["sql", "explain", "quote", "overlap"]
+"""To run a question, to be told what it would do, or what it would cost; an owner's check whether persons are shared.
+
+Signed, so that none is made of another.
+"""
 KINDS: Final[tuple[RequestKind, ...]] = get_args(RequestKind)
+RUNNING: Final = frozenset[RequestKind]({"sql", "overlap"})
+"""Kinds that compute something; the others are dry runs."""
 
 _FIELDS: Final[Mapping[str, tuple[type, ...]]] = {
     "analyst": (bytes,),
@@ -76,7 +81,7 @@ class Request:
     """How long the request may wait for people to approve it; 0 where it is to run now or not at all."""
 
     def __post_init__(self) -> None:
-        _require(self.kind in KINDS, "this version answers requests of kind `sql`, `explain` and `quote`")
+        _require(self.kind in KINDS, "this version answers requests of kind `sql`, `explain`, `quote` and `overlap`")
         _require(
             0 < _utf8_bytes(self.text) <= limits.SQL_BYTES_MAX,
             f"a request has 1 to {limits.SQL_BYTES_MAX} bytes of SQL",

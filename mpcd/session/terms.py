@@ -13,6 +13,7 @@ signatures cover them.
                          others' questions could be guessed
              `duties`    [party, duty] of every owner that has one, by party
              `privacy`   what noise the analyst asked for (`governance.privacy.Ask`), None for exact numbers
+             `overlap`   only in a check whether owners share persons: the places of its bitmaps (`compile.overlap`)
 """
 
 from __future__ import annotations
@@ -30,7 +31,14 @@ from mpcd.session.agreement import Answer
 Terms = dict[str, Value]
 
 
-def agreed(answers: Sequence[Answer], owners: Sequence[PartyId], *, at: int, privacy: bytes | None) -> Terms:
+def agreed(
+    answers: Sequence[Answer],
+    owners: Sequence[PartyId],
+    *,
+    at: int,
+    privacy: bytes | None,
+    overlap: int | None = None,
+) -> Terms:
     """The session's terms, the same at every party that holds the same answers.
 
     Args:
@@ -38,6 +46,7 @@ def agreed(answers: Sequence[Answer], owners: Sequence[PartyId], *, at: int, pri
         owners: whose data takes part; only their terms count.
         at: the session's time, milliseconds since 1970, UTC, as it was proposed.
         privacy: from the request.
+        overlap: for a check whether owners share persons, how many places its bitmaps have.
 
     Raises:
         ValueError: an owner's terms make no sense.
@@ -52,6 +61,7 @@ def agreed(answers: Sequence[Answer], owners: Sequence[PartyId], *, at: int, pri
             {answer.party: answer.nonce for answer in answers},
         ),
         "duties": [[int(answer.party), duty] for answer in of_owners for duty in _duties(answer)],
+        **({} if overlap is None else {"overlap": overlap}),
     }
 
 

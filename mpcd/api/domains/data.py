@@ -4,6 +4,7 @@ Check      what a snapshot of some files would be; changes nothing
 Publish    make a snapshot, or take one that is here, and let it answer from now on
 Versions   every version that is here
 Retire     let no new session use a version, and delete it when none uses it
+Overlap    how many persons the owners of a table share, as a band
 OptOut     put persons on the opt-out list, or take them off it
 OptedOut   the list, a piece at a time
 """
@@ -42,6 +43,7 @@ VERBS: Final[tuple[Verb, ...]] = (
             Parameter("withdraw", "truth", 1, required=False),
         ),
     ),
+    Verb("Overlap", "admin", (_TABLE,)),
     Verb(
         "OptOut",
         "admin",

@@ -47,6 +47,10 @@ class DataDomain:
             by=_by(caller),
         )
 
+    async def overlap(self, caller: Caller, params: Map) -> Map:
+        """How many persons the owners of a table share."""
+        return await self._node.overlaps.check(str(params["table"]), _by(caller))
+
     async def opt_out(self, caller: Caller, params: Map) -> Map:
         """Change the opt-out list."""
         return await self._node.snapshots.opt_out(_texts(params, "ids"), add=params["add"] is True, by=_by(caller))
