@@ -18,6 +18,7 @@ import trio
 from mpcd import limits
 from mpcd.compile import beside
 from mpcd.compile.beside import Beside
+from mpcd.compile.overlap import TERM
 from mpcd.compile.physical import PhysicalPlan
 from mpcd.daemon.journal import StoreJournal
 from mpcd.errors import Busy, MpcdError, PeerMalformed, Refusal
@@ -96,16 +97,16 @@ class History:
         known = [*self._kept.values(), *self._pending.values()]
         first, earlier = history.before(known, definition, self._following)
         analyst = request.request.analyst.raw
-        why = history.room(known, definition, analyst, at)
-        if why is not None:
-            return b"", (Refusal(self._me, RULE, ", ".join(sorted(definition.names)), why),)
+        listed = history.told(earlier, at)
+        why = history.room(known, definition, analyst, at) if listed is not None else history.FULL
+        if listed is None or why is not None:
+            return b"", (Refusal(self._me, RULE, ", ".join(sorted(definition.names)), why or history.FULL),)
         if not dry_run:
             asked = Kept(definition.digest, definition.names, analyst, at, first)
             self._pending[attempt] = self._asking[request.digest()] = asked
             self._following = max(self._following, first + 1)
             self._note(definition)
-        newest = sorted(earlier, key=lambda one: one.at, reverse=True)[: limits.HISTORY_LISTED_MAX]
-        return b"".join(sorted(one.digest for one in newest)), ()
+        return b"".join(sorted(one.digest for one in listed)), ()
 
     async def over(self, attempt: bytes) -> None:
         """An attempt has ended, one way or another: what it left is in the store, and listed before it is let go."""
@@ -208,7 +209,7 @@ class History:
         self, request: SignedRequest, session: SessionId, plan: PhysicalPlan, connection: sqlite3.Connection
     ) -> None:
         """Keep the definition in the transaction that agrees, where we give data."""
-        if self._me not in plan.owners or plan.privacy is not None:
+        if self._me not in plan.owners or plan.privacy is not None or TERM in plan.terms:
             return
         definition = history.question(plan.logical, self._roster).definition
         stored.remember(connection, session, definition, self._asking[request.digest()])

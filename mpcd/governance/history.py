@@ -65,7 +65,8 @@ another definition of the table its codes mean other things, and it is no longer
 new one comes, a thousand harmless questions would buy the one that matters.  So nothing younger than
 `HISTORY_DAYS_MIN` ever goes: where all are younger, a question with a *new* definition is refused (the same cohort may
 be asked about as often as one likes), and no analyst may hold more than half of the places with young ones, so that
-one cannot shut out the rest.  Flooding then takes a month and a thousand paid, logged, signed questions of several
+one cannot shut out the rest.  A question that joins tables is refused too where their young ones do not all fit its
+list.  Flooding then takes a month and a thousand paid, logged, signed questions of several
 analysts; the ledger shows it, and a budget per period (`queries`) makes it impossible.
 
 *Clamping* at the threshold of the session is exact for both rules (`mpcd.release.differencing`).  *Persons not
@@ -85,6 +86,7 @@ digests of questions can be guessed: the plan binds a salted digest of the list 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -123,6 +125,8 @@ DIGEST_BYTES: Final = canonical.DIGEST_BYTES
 RUNS_MAX: Final = 256
 """A column's values in more intervals than this are kept as the conditions that were written."""
 _DOMAIN: Final = "history"
+_LEAST_MAX: Final = 2**63
+"""Values have 63 bits; what a peer sends is held to it before any arithmetic."""
 
 
 def table_digest(table: Table) -> bytes:
@@ -289,6 +293,8 @@ class Definition:
             raise ValueError("not a definition") from error
         if found.body != body or not (found.tables and found.sets and found.owners):
             raise ValueError("not the canonical form of a definition")
+        if math.prod(key.places for key in found.keys) > limits.CELLS_MAX:
+            raise ValueError("more cells than any question has")
         return found
 
     def sources(self) -> tuple[Source, ...]:
@@ -423,11 +429,31 @@ def room(kept: Sequence[Kept], new: Definition, analyst: bytes, at: int) -> str 
         there = [one for one in young if table in one.tables]
         own = sum(one.analyst == analyst for one in there)
         if len(there) >= limits.HISTORY_DEFINITIONS_MAX or own >= limits.HISTORY_DEFINITIONS_MAX // 2:
-            return (
-                f"too many different groups of persons were asked about within {limits.HISTORY_DAYS_MIN} days for one "
-                "more to be kept apart from them; ask about one of the same groups again, or later"
-            )
+            return FULL
     return None
+
+
+FULL: Final = (
+    f"too many different groups of persons were asked about within {limits.HISTORY_DAYS_MIN} days for one more to be "
+    "kept apart from them; ask about one of the same groups again, or later"
+)
+
+
+def told(earlier: Iterable[Kept], at: int) -> list[Kept] | None:
+    """What of it an owner lists: all, but for old ones where there are too many; None if a young one had to go.
+
+    A question that joins tables meets the definitions of each of them: cutting the list would let a flood about one
+    table push out what was asked about another.
+
+    Args:
+        earlier: what stands before the question.
+        at: the session's time, milliseconds since 1970.
+    """
+    newest = sorted(earlier, key=lambda one: one.at, reverse=True)
+    left_out = newest[limits.HISTORY_LISTED_MAX :]
+    if left_out and at - left_out[0].at < limits.HISTORY_DAYS_MIN * DAY_MILLISECONDS:
+        return None
+    return newest[: limits.HISTORY_LISTED_MAX]
 
 
 def too_many(kept: Sequence[Kept]) -> list[bytes]:
@@ -521,9 +547,10 @@ def _whole(value: Value) -> int:
 
 def _key(value: Value) -> Key:
     expr, low, count, nullable = _list(value)
-    if type(nullable) is not bool or not 1 <= _whole(count) <= limits.CELLS_MAX:
+    least = int(_text(low))
+    if type(nullable) is not bool or not 1 <= _whole(count) <= limits.CELLS_MAX or abs(least) >= _LEAST_MAX:
         raise TypeError("not a key")
-    return Key(EXPR.decode(expr), int(_text(low)), _whole(count), nullable)
+    return Key(EXPR.decode(expr), least, _whole(count), nullable)
 
 
 def _column(value: Value) -> tuple[ColumnRef, Values]:

@@ -126,6 +126,17 @@ async def test_a_flood_is_refused_with_a_name_and_no_others(desk: Desk, monkeypa
     assert desk.answer("four", plan("age = 50"), analyst=b"b" * 32) == sorted([digest(OLD), digest(YOUNG)])
 
 
+async def test_what_does_not_fit_the_list_is_refused_and_not_left_out(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "HISTORY_LISTED_MAX", 1)
+    desk.answer("one", OLD)
+    desk.answer("two", YOUNG)
+    packed, refusals = desk.history.answer(b"three", request("three"), plan("age = 50"), NOW, dry_run=False)
+    assert packed == b""
+    assert [reason.rule for reason in refusals] == [RULE]
+
+
 async def test_a_definition_that_only_another_knows_is_fetched_from_it(desk: Desk, other: Desk) -> None:
     other.answer("one", OLD)
     desk.peers[OTHER] = other.history

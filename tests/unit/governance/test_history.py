@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import cast
 
 import pytest
 
@@ -151,6 +152,13 @@ def test_damaged_bytes_are_none() -> None:
         except ValueError:
             continue
     assert good == 2  # no joins and no keys are a definition too
+    grouped = canonical.decode(definition("SELECT COUNT(*) FROM people GROUP BY age").body)
+    assert isinstance(grouped, dict)
+    ((expr, _, _, nullable),) = cast("list[list[canonical.Value]]", grouped["keys"])
+    for low, count, keys in ((str(2**63), 3, 1), ("0", limits.CELLS_MAX, 2)):
+        body = canonical.encode({**grouped, "keys": [[expr, low, count, nullable]] * keys})
+        with pytest.raises(ValueError, match=r"definition|cells"):
+            Definition.from_bytes(body)
     with pytest.raises(ValueError, match="too long"):
         Definition.from_bytes(b"x" * (limits.HISTORY_DEFINITION_BYTES_MAX + 1))
 
@@ -194,6 +202,14 @@ def test_flooding_pushes_nothing_young_out() -> None:
     assert history.room(kept(MAX - 1, NOW, b"others"), NEW, b"me", NOW) is None
     assert history.room(kept(MAX, NOW, b"others"), NEW, b"me", NOW) is not None
     assert history.room(kept(MAX, NOW - MONTH, b"others"), NEW, b"me", NOW) is None
+
+
+def test_a_flood_about_one_table_pushes_nothing_young_out_of_a_joins_list() -> None:
+    full = kept(limits.HISTORY_LISTED_MAX, NOW, b"others")
+    old, young = kept(1, NOW - MONTH, start=9000), kept(1, NOW - MONTH + 1, start=9000)
+    assert history.told(full, NOW) == full
+    assert history.told([*old, *full], NOW) == full
+    assert history.told([*young, *full], NOW) is None
 
 
 def test_one_analyst_cannot_fill_all_places() -> None:
