@@ -206,7 +206,7 @@ def test_explain_and_the_result_agree_on_the_cost(house: House) -> None:
     assert explained["rounds"] == predicted["rounds"]
     spent = answer.info.facts["spent"]
     assert isinstance(spent, dict)
-    assert spent["compute0"] == [predicted["rounds"], predicted["compute"][0]]  # type: ignore[index,call-overload]
+    assert spent["compute0"] == [predicted["rounds"], predicted["compute"][0]]  # type: ignore[index]
 
 
 def test_with_the_rule_off_the_subtraction_gives_the_person_away(house: House) -> None:
