@@ -5,8 +5,11 @@ accepted by signing the request, who took part with which data versions, the tim
 owner's price line as it stood in the plan that all hashed.  It is stored in the commit that stores the sealed result,
 so that there is no result without its receipt and no receipt without a result.
 
-A receipt says that all participants *recorded* the result.  Whether it was released stands in each party's ledger:
-a session that ended `withheld` is owed by nobody.
+A receipt says that all participants had verified their part and were *ready to record* the result.  That a party
+recorded it stands in its own ledger, which holds the receipt's digest; a party that kept its own signature back can
+hold a receipt with everybody's for a session that all others aborted.  So a receipt proves a debt only together with
+the `recorded` entry of the party that is to pay for it or of the owner beside it, which their peers can check
+(`mpcctl statement compare` names a receipt that only one party counts).
 """
 
 from __future__ import annotations

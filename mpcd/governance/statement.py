@@ -5,9 +5,13 @@ statement adds the lines of one month up, per licence and per owner, and, for li
 holds the deed, the fees that fall due without a query (`price.month_fees`), a pool's divided among its owners as its
 offer says.  Nothing else goes in: no running balance, no counter of the daemon's.
 
-A receipt counts if its session was *released* here.  One that ended `withheld` is owed by nobody; one that is still
+A receipt counts if its session was *released* here.  One that ended `withheld` here is not counted here; one that is still
 `recorded` is listed as open and counts in the statement that is made when it was settled.  A correction is an entry
 that an owner signs: so much less, or more, for one licence in one month, and why.  Past receipts are never changed.
+
+A compute party in league with the analyst can acknowledge to one party and not to another, so that the first releases
+and the second withholds, and open the answer from two parts.  The second then leaves out what is owed: comparing the
+statements names the receipt (released there, withheld here), and a correction, signed by the owner, books it.
 
 *Checks.*  Whoever holds a licence's deed can see whether its lines keep to its prices: no more free queries than
 granted, no query above the price, no month above its maximum.  `problems` says what does not.

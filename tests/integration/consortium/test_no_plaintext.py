@@ -214,8 +214,13 @@ class Daemon:
         data, party = self.node.data, int(self.node.config.party)
         honest = data.aggregate
 
-        async def tapped(plan: LogicalPlan, versions: Mapping[str, str], deadline_seconds: float) -> LocalCells:
-            cells = await honest(plan, versions, deadline_seconds)
+        async def tapped(
+            plan: LogicalPlan,
+            versions: Mapping[str, str],
+            deadline_seconds: float,
+            rows_per_person: int | None = None,
+        ) -> LocalCells:
+            cells = await honest(plan, versions, deadline_seconds, rows_per_person)
             cohorts = [[int(count) for count in row] for row in cells.cohorts]
             values = [[int(value) for value in row] for row in cells.values]
             self.locals.append(Local(party, self.query, cohorts, values, plan))
