@@ -5,7 +5,7 @@ statement adds the lines of one month up, per licence and per owner, and, for li
 holds the deed, the fees that fall due without a query (`price.month_fees`), a pool's divided among its owners as its
 offer says.  Nothing else goes in: no running balance, no counter of the daemon's.
 
-A receipt counts if its session was *released* here.  One that ended `withheld` here is not counted here; one that is still
+A receipt counts if its session was *released* here.  One that ended `withheld` here does not; one that is still
 `recorded` is listed as open and counts in the statement that is made when it was settled.  A correction is an entry
 that an owner signs: so much less, or more, for one licence in one month, and why.  Past receipts are never changed.
 
@@ -18,7 +18,7 @@ granted, no query above the price, no month above its maximum.  `problems` says 
 
 *Reconciliation.*  Two parties compare receipt by receipt, in order of time: the first that only one has, that differs,
 or that only one counts, is named (`reconcile`), then corrections and totals.  A session that one party recorded and
-withheld because the other had stopped before it recorded is no difference: nobody owes anything for it.
+withheld because the other had stopped before it recorded is no difference.
 """
 
 from __future__ import annotations
