@@ -24,7 +24,8 @@ cells up.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, reduce
 from typing import Final, Literal
@@ -206,6 +207,14 @@ class _View:
         return self._possible
 
     @cached_property
+    def margins(self) -> frozenset[bytes]:
+        """Of a full view: the cells of each value of each key, and all of them, as bytes."""
+        places = tuple(key.places for key in self.definition.keys)
+        cells = np.arange(self.cells).reshape(places)
+        one_key = (np.moveaxis(cells, axis, 0).reshape(count, -1) for axis, count in enumerate(places))
+        return frozenset({cells.tobytes(), *(np.sort(group).tobytes() for groups in one_key for group in groups)})
+
+    @cached_property
     def base_cells(self) -> list[Places | None]:
         """Per cell of the view the family's cells."""
         if not self.splits:
@@ -239,7 +248,8 @@ def _codes(expr: Expr, low: int, count: int, bounds: Bounds) -> Places:
     if bounds.nullable:
         values.append(None)
     found = [value_of(expr, value) for value in values]
-    return np.array([count if code is None else code - low for code in found], dtype=np.int64)
+    # A peer's key may be about other codes than its expression has.
+    return np.array([count if code is None else max(-1, min(code - low, count + 1)) for code in found], dtype=np.int64)
 
 
 @lru_cache(maxsize=4096)
@@ -268,6 +278,17 @@ class _Block:
     ours_covered: Mapping[int, bool]
     """Per code of ours: the codes of theirs beside it stand together for the same values as it."""
     theirs_covered: Mapping[int, bool]
+    common: Sequence[_Common]
+
+
+@dataclass(frozen=True)
+class _Common:
+    """Codes that hang together, of both sides."""
+
+    ours: Places
+    theirs: Places
+    same: bool
+    """Both stand for the same values."""
 
 
 def _column_block(a: _View, b: _View, name: ColumnRef) -> _Block | None:
@@ -282,8 +303,40 @@ def _column_block(a: _View, b: _View, name: ColumnRef) -> _Block | None:
     left_size, right_size = _sizes(ours, left), _sizes(theirs, right)
     same = (shared == left_size) & (shared == right_size)
     return _Block(
-        left, right, same, _covered(left, shared, left_size, right_size), _covered(right, shared, right_size, left_size)
+        left,
+        right,
+        same,
+        _covered(left, shared, left_size, right_size),
+        _covered(right, shared, right_size, left_size),
+        _hanging_together(left, right, shared, left_size, right_size),
     )
+
+
+def _hanging_together(
+    left: Places, right: Places, shared: Places, left_size: Places, right_size: Places
+) -> list[_Common]:
+    """The connected pieces of which codes share values."""
+    names, ours = np.unique(left, return_inverse=True)
+    others, theirs = np.unique(right, return_inverse=True)
+    above = list(range(len(names) + len(others)))
+
+    def root(node: int) -> int:
+        while above[node] != node:
+            above[node] = node = above[above[node]]
+        return node
+
+    for one, other in zip(ours.tolist(), theirs.tolist(), strict=True):
+        above[root(one)] = root(len(names) + other)
+    pieces = np.array([root(one) for one in ours.tolist()])
+    order = np.argsort(pieces, kind="stable")
+    found = []
+    for places in np.split(order, np.flatnonzero(np.diff(pieces[order])) + 1):
+        mine, first = np.unique(left[places], return_index=True)
+        beside, second = np.unique(right[places], return_index=True)
+        total = int(shared[places].sum())
+        same = total == int(left_size[places][first].sum()) == int(right_size[places][second].sum())
+        found.append(_Common(mine, beside, same))
+    return found
 
 
 def _contributions(view: _View, name: ColumnRef, other: _View) -> Places:
@@ -322,16 +375,22 @@ def _key_blocks(a: _View, b: _View, *, same_ground: bool) -> list[_Block]:
             covered = dict.fromkeys((codes * a.opaque[key]).tolist(), True)
             theirs = dict.fromkeys((codes * b.opaque[key]).tolist(), True)
             same = np.ones(key.places, dtype=np.bool_)
-            blocks.append(_Block(codes * a.opaque[key], codes * b.opaque[key], same, covered, theirs))
+            mine, other = codes * a.opaque[key], codes * b.opaque[key]
+            common = [_Common(mine[place : place + 1], other[place : place + 1], same=True) for place in codes.tolist()]
+            blocks.append(_Block(mine, other, same, covered, theirs, common))
             continue
         none, apart = np.zeros(key.places, dtype=np.int64), np.zeros(key.places, dtype=np.bool_)
         if key in a.opaque:
             ours = codes * a.opaque[key]
             # Every row has some code: together they are whatever is left without the key.
-            blocks.append(_Block(ours, none, apart, dict.fromkeys(ours.tolist(), False), {0: True}))
+            covered = dict.fromkeys(ours.tolist(), False)
+            blocks.append(_Block(ours, none, apart, covered, {0: True}, [_Common(ours, none[:1], same=True)]))
         if key in b.opaque:
             theirs_codes = codes * b.opaque[key]
-            blocks.append(_Block(none, theirs_codes, apart, {0: True}, dict.fromkeys(theirs_codes.tolist(), False)))
+            covered = dict.fromkeys(theirs_codes.tolist(), False)
+            blocks.append(
+                _Block(none, theirs_codes, apart, {0: True}, covered, [_Common(none[:1], theirs_codes, same=True)])
+            )
     return blocks
 
 
@@ -447,6 +506,28 @@ class _Planner:
             same = (same[:, None] & block.same[None, :]).reshape(-1)
         for left, right in zip(ours[~same].tolist(), theirs[~same].tolist(), strict=True):
             self._pair(self._target(a, left), self._cell(a, left), self._cell(b, right), by_rows=by_rows)
+        self._put_unions(a, b, ours, theirs, blocks, everything_same=everything_same, by_rows=by_rows)
+        if a.is_full and b.is_full:
+            for left_cells, right_cells, is_same in _common(a, b, blocks, everything_same=everything_same):
+                if is_same:
+                    self._band(a, left_cells, a, left_cells)
+                    self._band(a, left_cells, b, right_cells)
+                else:
+                    target = self._as_target(a, left_cells.tobytes(), left_cells)
+                    self._pair(target, self._union(a, left_cells), self._union(b, right_cells), by_rows=by_rows)
+
+    def _put_unions(
+        self,
+        a: _View,
+        b: _View,
+        ours: Places,
+        theirs: Places,
+        blocks: Sequence[_Block],
+        *,
+        everything_same: bool,
+        by_rows: bool,
+    ) -> None:
+        """Cells of each side beside all cells of the other's full view that can share a row with them."""
         if b.is_full and b.cells > 1:
             covered = _all_covered([block.ours_covered for block in blocks], everything_same=everything_same)
             for left, union, is_same in _unions(ours, theirs, covered, b.cells):
@@ -563,6 +644,37 @@ def _unions(cells: Places, others: Places, covered: Mapping[int, bool], count: i
         for cell, piece in zip(names.tolist(), pieces, strict=True)
         if 1 < len(piece) < count
     ]
+
+
+def _common(
+    a: _View, b: _View, blocks: Sequence[_Block], *, everything_same: bool
+) -> Iterator[tuple[Places, Places, bool]]:
+    """Cells of both full views that hang together, several on each side; whether they are the same set.
+
+    Where they are not, margins are left out: they are views of their own, so they meet the unions beside them already.
+    """
+    most = [_product(max(len(side(one)) for one in block.common) for block in blocks) for side in (_ours, _theirs)]
+    if min(most) == 1:
+        return
+    for pieces in itertools.product(*(block.common for block in blocks)):
+        if min(_product(len(side(one)) for one in pieces) for side in (_ours, _theirs)) == 1:
+            continue
+        ours, theirs = (np.sort(reduce(_sums, map(side, pieces))) for side in (_ours, _theirs))
+        is_same = everything_same and all(one.same for one in pieces)
+        if is_same or (ours.tobytes() not in a.margins and theirs.tobytes() not in b.margins):
+            yield ours, theirs, is_same
+
+
+def _ours(common: _Common) -> Places:
+    return common.ours
+
+
+def _theirs(common: _Common) -> Places:
+    return common.theirs
+
+
+def _sums(one: Places, other: Places) -> Places:
+    return np.asarray((one[:, None] + other[None, :]).reshape(-1), dtype=np.int64)
 
 
 def _left(view: _View, name: ColumnRef, other: _View) -> Values:

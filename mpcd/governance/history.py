@@ -16,8 +16,9 @@ WHERE x IS NOT NULL for ever.
 
 *Unions of cells.*  A grouped answer tells the sum over every union of its cells: GROUP BY age and then "61 to 80
 without one" is a pair.  Comparing cell by cell does not see it.  So a set is also compared with the union of those
-cells of the other question that can share a row with it, in both directions.  That follows from the texts, not from the
-data, so all parties agree on it.  Other unions are like any other combination of many sums: not stopped.
+cells of the other question that can share a row with it, in both directions, and the finest unions that both groupings
+tell (thirty years, of bands of ten and of fifteen) with one another.  That follows from the texts, not from the data,
+so all parties agree on it.  Other unions are like any other combination of many sums: not stopped.
 
 *Released or not.*  No owner knows which cells were released: that is the analyst's.  So all count.
 

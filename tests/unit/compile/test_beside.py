@@ -253,6 +253,43 @@ def test_what_hangs_on_a_near_union_is_the_union() -> None:
     assert {int(cell) for cell, one in zip(cells, targets, strict=True) if int(one) in hit} == set(range(61, 96))
 
 
+def unions(found: Beside) -> set[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """The cells of both sides, of pairs of several cells each."""
+    sides = [None if cells is None else tuple(cells.tolist()) for _, cells in found.sides]
+    pairs = [(sides[a], sides[b]) for a, b in found.pairs.tolist()]
+    return {(a, b) for a, b in pairs if a is not None and b is not None and min(len(a), len(b)) > 1}
+
+
+FEW = "FROM people WHERE hiv = 0"  # many people, but perhaps few in some cells
+
+
+def test_what_two_groupings_have_in_common_is_compared() -> None:
+    tens, fifteens = "SELECT age // 10, SUM(y) FROM people GROUP BY 1", f"SELECT age // 15, SUM(y) {FEW} GROUP BY 1"
+    assert {((2, 3), (3, 4, 5)), ((4, 5), (6, 7, 8))} <= unions(stands(fifteens, tens))
+    assert {((3, 4, 5), (2, 3)), ((6, 7, 8), (4, 5))} <= unions(stands(tens, fifteens))
+    same = stands(fifteens.replace(FEW, "FROM people"), tens)
+    assert not unions(same), "the same in every database"
+    bands = sorted(same.layout.bands.tolist())
+    assert bands == [2] * 3 + [3] * 3, "but what one of them suppresses there, the other must not give back"
+
+
+@pytest.mark.parametrize("third", ["x // 501", "x < y"])
+def test_keys_that_two_groupings_share_are_a_margin_of_both(third: str) -> None:
+    """One person in one ward, many elsewhere, so that no cell, no margin by one key and no union beside one is near."""
+    first = "SELECT sex, ward, age // 50, SUM(y) FROM people GROUP BY 1, 2, 3"
+    found = unions(stands(f"SELECT sex, ward, {third}, SUM(big) {FEW} GROUP BY 1, 2, 3", first))
+    for place in range(2 * 11):  # NULL is a ward, and a third
+        ours = tuple(range(3 * place, 3 * (place + 1)))
+        assert (ours, (2 * place, 2 * place + 1)) in found
+
+
+def test_a_chain_of_many_values_is_put_together_quickly() -> None:
+    pairs = np.array([(value // 2, (value + 1) // 2) for value in range(20_000)])
+    one = np.ones(len(pairs), dtype=np.int64)
+    (whole,) = beside._hanging_together(pairs[:, 0], pairs[:, 1], one, 2 * one, 2 * one)
+    assert (len(whole.ours), len(whole.theirs)) == (10_000, 10_001)
+
+
 # ------------------------------------------------------------------------------------------------ ordinary work
 
 SAME = [
