@@ -198,7 +198,7 @@ class Node:
             entropy=os.urandom,
             utc_seconds=time.time,
             admit=Rates(
-                lambda key: key in parties or self.policy.accepted(key, int(time.time() * 1000)) is not None,
+                lambda key: str(key) in parties or self.policy.accepted(key, int(time.time() * 1000)) is not None,
                 lambda: self.policy.policy.rate,
             ).admit,
         )

@@ -59,9 +59,9 @@ class LivePolicy:
         """This party."""
         return self._me
 
-    def keys_of(self, parties: Iterable[PartyId]) -> set[VerifyKey]:
-        """With which these parties sign."""
-        return {VerifyKey.from_text(self._roster.party(party).signing_key) for party in parties}
+    def keys_of(self, parties: Iterable[PartyId]) -> set[str]:
+        """With which these parties sign, as the roster writes it."""
+        return {self._roster.party(party).signing_key for party in parties}
 
     def accepted(self, analyst: VerifyKey, at: int) -> AcceptedAnalyst | None:
         """The analyst as this owner accepted them, in the file or else in the book, at `at` (milliseconds UTC)."""
@@ -215,7 +215,7 @@ class Owner:
         me = self._live.me
         (table, *_) = (source.table for source in plan.sources)
         why = overlap.why_not(plan)
-        if request.request.analyst not in self._live.keys_of(plan.owners):
+        if str(request.request.analyst) not in self._live.keys_of(plan.owners):
             why = "only an owner of the table asks whether its owners share persons"
         elif why is None and request.request.text != overlap.statement(table):
             why = "an overlap check names one table and nothing else"

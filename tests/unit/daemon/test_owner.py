@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from mpcd import canonical
+from mpcd import canonical, limits
+from mpcd.compile import overlap
 from mpcd.daemon.journal import StoreJournal
 from mpcd.daemon.owner import LivePolicy, Owner
 from mpcd.errors import ConfigurationInvalid, StoreFailed
@@ -44,7 +45,10 @@ COLUMNS = (Column("x", "integer", 0, 99), Column("day", "date", 10_000, 20_000))
 ROSTER = Roster(
     "three",
     1,
-    tuple(Party(party, f"h{party}", f"c{party}", f"s{party}", ("input", "compute")) for party in OWNERS),
+    tuple(
+        Party(party, f"h{party}", f"c{party}", str(KEY.public) if party == ME else f"s{party}", ("input", "compute"))
+        for party in OWNERS
+    ),
     tuple(Table(name, 100, True, True, None, OWNERS, COLUMNS) for name in ("free", "licensed", "approved")),
 )
 POLICY = f"""\
@@ -253,3 +257,20 @@ async def test_a_reload_decides_at_once_and_a_wrong_file_not_at_all(here: Here) 
     with pytest.raises(ConfigurationInvalid, match="cannot be published in steps of 7"):
         here.live.reload()
     assert rules(await here.decide(COUNT)) == [("purpose", "free: HMB")]
+
+
+async def test_an_overlap_check_is_an_owners_and_needs_linkage_and_is_rare(here: Here) -> None:
+    sql = overlap.statement("free")
+    assert rules(await here.decide(sql, KEY, kind="overlap")) == [("overlap", "free")]  # no linkage
+    here.owner.has_linkage = lambda table, version: (table, version) == ("free", "1" * 64)
+    assert rules(await here.decide(sql, ANNA, kind="overlap")) == [("overlap", "free")]
+    other = "SELECT COUNT(*) FROM free"
+    assert rules(await here.decide(other, KEY, kind="overlap")) == [("overlap", "free")]
+    narrowed = 'SELECT COUNT(*) FROM "free" WHERE x >= 40'
+    assert rules(await here.decide(narrowed, KEY, kind="overlap")) == [("overlap", "free")]
+    for _ in range(limits.OVERLAP_CHECKS_PER_DAY_MAX):
+        decision = await here.decide(sql, KEY, kind="overlap")
+        assert decision.verdict == "agree"
+        await here.book(decision)
+    (refusal,) = (await here.decide(sql, KEY, kind="overlap")).refusals
+    assert "enough" in refusal.message

@@ -793,3 +793,101 @@ def test_split_of_parquet(tmp_path: Path) -> None:
 async def test_imports_run_beside_trio(tmp_path: Path) -> None:
     report = await trio.to_thread.run_sync(load, tmp_path, AGES, "id,age\n1,50\n")
     assert report.rows == 1
+
+
+# ------------------------------------------------------------------------------------------------ opting out, linkage
+
+
+def imported(tmp_path: Path, table: Table, text: str, **more: object) -> ImportReport:
+    """With a source that has more than paths, or with options of the import."""
+    path = tmp_path / "export.csv"
+    path.write_text(text, encoding="utf-8")
+    source = TableSource((path,), person=more.pop("person", None), linkage=more.pop("linkage", ()))  # type: ignore[arg-type]
+    return import_table(table, source, tmp_path / "snapshots", **more)  # type: ignore[arg-type]  # of this module alone
+
+
+PERSONS = make_table(Column("pid", "person_id"), Column("age", "integer", 0, 120))
+NO_PERSONS = make_table(Column("age", "integer", 0, 120))
+
+
+def test_rows_of_who_opted_out_are_left_out(tmp_path: Path) -> None:
+    text = "pid,age\nA-1,10\n7,20\nA-1,30\n8,40\n"
+    whole = imported(tmp_path, PERSONS, text)
+    report = imported(tmp_path, PERSONS, text, opt_out=(" A-1", "7", "not-here"))
+    assert (report.rows, report.persons, report.opted_out_rows, report.opted_out_persons) == (1, 1, 3, 2)
+    assert [row[1] for row in stored(tmp_path, PERSONS, report.version)] == [40]
+    assert report.version != whole.version
+    # As if they had never been in the file.
+    assert imported(tmp_path, PERSONS, "pid,age\n8,40\n").version == report.version
+
+
+def test_a_listed_id_is_read_as_the_file_is(tmp_path: Path) -> None:
+    """The export of one program has 7.0, of another a local code; both are person 7."""
+    report = imported(tmp_path, PERSONS, "pid,age\n7.0,20\n70,30\n", opt_out=("7",))
+    assert [row[1] for row in stored(tmp_path, PERSONS, report.version)] == [30]
+
+
+def test_whose_rows_block_the_import_do_not_if_they_opted_out(tmp_path: Path) -> None:
+    text = "pid,age\n1,10\n2,999\n3,998\n"
+    with pytest.raises(ImportBlocked) as caught:
+        imported(tmp_path, PERSONS, text, opt_out=("2",))
+    # The row that is left blocks, and is still called by its number in the file.
+    assert [p.examples for p in caught.value.report.problems] == [("row 3: 998",)]
+    assert imported(tmp_path, PERSONS, text, opt_out=("2", "3")).rows == 1
+
+
+def test_the_list_may_name_persons_by_a_column_that_is_not_published(tmp_path: Path) -> None:
+    text = "MRN,age\nx1,10\nx2,20\n,30\n"
+    report = imported(tmp_path, NO_PERSONS, text, person="MRN", opt_out=("x2",))
+    assert [row[0] for row in stored(tmp_path, NO_PERSONS, report.version)] == [10, 30]
+    assert (report.opted_out_rows, report.opted_out_persons) == (1, 1)
+    with pytest.raises(ConfigurationInvalid, match="cannot be applied"):
+        imported(tmp_path, NO_PERSONS, text, opt_out=("x2",))
+    with pytest.raises(ImportBlocked, match="ID: missing column"):
+        imported(tmp_path, NO_PERSONS, text, person="ID", opt_out=("x2",))
+
+
+def test_looking_only_changes_nothing(tmp_path: Path) -> None:
+    text = "pid,age\n" + "".join(f"{n},10\n" for n in range(20))
+    first = imported(tmp_path, PERSONS, text)
+    assert first.version is not None
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "snapshots").rglob("*")}
+    place = snapshot_path(tmp_path / "snapshots", "visits", first.version)
+    report = imported(tmp_path, PERSONS, text, opt_out=("3", "4"), keep=False, against=[place])
+    assert (report.rows, report.changed) == (18, (2,))
+    home = table_directory(tmp_path / "snapshots", "visits")
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "snapshots").rglob("*") if path != home} == {
+        path: at for path, at in before.items() if path != home
+    }
+
+
+def test_linkage_digests_tell_persons_alike_however_they_are_written(tmp_path: Path) -> None:
+    def linked(text: str) -> tuple[ImportReport, bytes]:
+        report = imported(tmp_path, NO_PERSONS, text, linkage=("name", "born"))
+        assert report.version is not None
+        place = snapshot.linkage_path(tmp_path / "snapshots", "visits", report.version)
+        assert stat.S_IMODE(place.stat().st_mode) == 0o400
+        return report, place.read_bytes()
+
+    first, one = linked("age,name,born\n1,Åsa Berg-Öst,1970-01-02\n2,Åsa Berg-Öst,1970-01-02\n3,,1970-01-02\n")
+    _, other = linked("age,name,born\n1, ASA BERGOST ,1970-01-02\n2,-,1970-01-02\n")
+    assert (first.linked, len(one)) == (1, 16)
+    assert one == other
+    _, another = linked("age,name,born\n1,Asa Berg-Ost,1970-01-03\n")
+    assert another != one
+    # Where the columns are joined matters.
+    assert linked("age,name,born\n1,ab,c\n")[1] != linked("age,name,born\n1,a,bc\n")[1]
+
+
+def test_linkage_goes_when_it_is_no_longer_configured(tmp_path: Path) -> None:
+    text = "age,name\n1,anna\n"
+    report = imported(tmp_path, NO_PERSONS, text, linkage=("name",))
+    assert report.version is not None
+    place = snapshot.linkage_path(tmp_path / "snapshots", "visits", report.version)
+    assert place.exists()
+    assert imported(tmp_path, NO_PERSONS, text).version == report.version
+    assert not place.exists()
+    imported(tmp_path, NO_PERSONS, text, linkage=("name",))
+    snapshot.delete(tmp_path / "snapshots", "visits", report.version)
+    assert list(place.parent.iterdir()) == []
+    snapshot.delete(tmp_path / "snapshots", "visits", report.version)
