@@ -152,6 +152,11 @@ def accept(
     documents = entry.get("evidence")
     click.echo(f"accepted {show(entry.get('name'))} of {show(entry.get('institution'))}: {tables_shown}")
     click.echo(f"documents accepted: {', '.join(documents) if isinstance(documents, dict) and documents else 'none'}")
+    if answer.get("replaced_still_in_policy_file") is True:
+        click.echo(
+            "warning: the policy file lists the replaced key, which is accepted still; remove it there and reload",
+            err=True,
+        )
 
 
 @click.command()

@@ -461,6 +461,7 @@ def _receipt_differences(mine: Statement, theirs: Statement) -> list[str]:
     ours = {row.session: row for row in mine.receipts if theirs.party in row.parties}
     others = {row.session: row for row in theirs.receipts if mine.party in row.parties}
     times = {session: row.at for session, row in (*ours.items(), *others.items())}
+    our_charges, their_charges = _by_session(mine.charges), _by_session(theirs.charges)
     found = []
     for session in sorted(times, key=lambda one: (times[one], one)):
         label = f"receipt of session {session.hex()} ({utc(times[session])})"
@@ -475,6 +476,16 @@ def _receipt_differences(mine: Statement, theirs: Statement) -> list[str]:
             found.append(f"{label}: parties {mine.party} and {theirs.party} hold different receipts")
         elif here.standing != there.standing:
             found.append(f"{label}: {here.standing} at party {mine.party}, {there.standing} at party {theirs.party}")
+        elif our_charges.get(session) != their_charges.get(session):
+            found.append(f"{label}: parties {mine.party} and {theirs.party} charge something else for it")
+    return found
+
+
+def _by_session(charges: Iterable[Charge]) -> dict[SessionId, list[Charge]]:
+    """What each receipt comes to, in an order that does not depend on who says it."""
+    found: dict[SessionId, list[Charge]] = defaultdict(list)
+    for charge in sorted(charges, key=lambda one: (one.party, one.licence)):
+        found[charge.session].append(charge)
     return found
 
 

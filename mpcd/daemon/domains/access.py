@@ -136,7 +136,9 @@ class AccessDomain:
                 "in person that it is the same person, then accept with --same-person"
             )
         entry = await self._node.access.grant(row, self._terms(params), _by(caller))
-        return {"analyst": _entry_map(entry)}
+        # An entry ends an entry; what the policy file lists only its operator can take out.
+        listed = entry.replaces is not None and self._node.policy.policy.accepted(entry.replaces) is not None
+        return {"analyst": _entry_map(entry), "replaced_still_in_policy_file": listed}
 
     def _terms(self, params: Map) -> Terms:
         rate_class = params.get("rate_class", "standard")

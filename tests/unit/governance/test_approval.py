@@ -395,3 +395,68 @@ def test_approvals_close_with_the_owners_deadline_or_the_analysts_patience() -> 
     requirement = Requirement(deadline_seconds=3 * DAY)
     assert approval.closes_at(requirement, NOW, ISSUED, 7 * DAY) == NOW + 3 * DAY * 1000
     assert approval.closes_at(requirement, NOW, ISSUED, DAY) == (ISSUED + DAY) * 1000
+
+
+# ------------------------------------------------------------------------------------------------ what must not slip in
+
+
+def test_a_ruling_of_another_consortium_is_sent_back() -> None:
+    elsewhere = replace(ruling(IDA).ruling, consortium="four").sign(IDA)
+    with pytest.raises(ApprovalInvalid, match="another party"):
+        admit(elsewhere)
+
+
+def test_nothing_is_approved_where_nothing_is_published() -> None:
+    """An approval of no data version would hold for whatever is published later."""
+    empty = form(versions={})
+    with pytest.raises(ApprovalInvalid, match="no data is published"):
+        admit(ruling(IDA, of=empty), data_versions={})
+    assert admit(ruling(IDA, "deny", of=empty), data_versions={}).name == "Ida"
+
+
+def test_an_approval_that_holds_for_ever_is_sent_back() -> None:
+    longest = NOW + (limits.APPROVAL_WAIT_SECONDS_MAX + DAY) * 1000
+    good = ruling(IDA).ruling
+    assert admit(replace(good, run_before=longest).sign(IDA)).name == "Ida"
+    with pytest.raises(ApprovalInvalid, match="too long"):
+        admit(replace(good, run_before=longest + 1).sign(IDA))
+
+
+def test_an_approval_of_a_question_outlives_the_request_and_a_denial_is_of_the_request() -> None:
+    many = ruling(IDA, executions=3).ruling
+    assert (many.binds, many.run_before) == ("question", NOW + limits.APPROVAL_WAIT_SECONDS_MAX * 1000)
+    once = ruling(IDA).ruling
+    assert (once.binds, once.run_before) == ("request", ASKED_FOR.request.expires_at * 1000)
+    no = ruling(IDA, "deny", executions=3).ruling
+    assert (no.binds, no.executions) == ("request", 0)
+
+
+def test_what_another_approver_said_later_keeps_nobody_from_ruling() -> None:
+    later = ruling(OTTO, "deny", now=NOW + 1000)
+    assert admit(ruling(IDA), held=[later]).name == "Ida"
+    with pytest.raises(ApprovalInvalid, match="decided again later"):
+        admit(ruling(OTTO), held=[later])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"verdict": "perhaps"},
+        {"data_versions": {f"t{number}": "a" * 64 for number in range(limits.PLAN_SOURCES_MAX + 1)}},
+        {"data_versions": {"": "a" * 64}},
+        {"data_versions": {"t": "a\n"}},
+        {"executions": 0},
+        {"executions": limits.APPROVAL_EXECUTIONS_MAX + 1},
+        {"verdict": "deny", "reason": "no", "executions": 1},
+        {"verdict": "deny", "reason": "no", "executions": 0, "binds": "question"},
+        {"reason": "r" * (limits.APPROVAL_REASON_CHARACTERS_MAX + 1)},
+        {"reason": "two\x1b[2J"},
+        {"decided_at": -1},
+        {"run_before": 2**60},
+        {"party": PartyId(-1)},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_ruling_that_makes_no_sense_is_not_made(change: dict[str, Any]) -> None:
+    with pytest.raises(ApprovalInvalid):
+        replace(ruling(IDA).ruling, **change)

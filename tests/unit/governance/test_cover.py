@@ -118,6 +118,16 @@ def test_only_tables_under_licence_must_be_covered() -> None:
     assert covered([held(both)], request).held.agreement.offer == both
 
 
+def test_one_of_several_purposes_is_enough() -> None:
+    assert covered([held(offer(purposes=("HMB", "POA")))], asked(purpose="POA")).price.minor == 500
+    assert "not for the purpose GRU" in reasons([held(offer(purposes=("HMB", "POA")))], asked(purpose="GRU"))[0]
+
+
+def test_it_covers_from_its_first_moment() -> None:
+    assert covered([held(offer())], asked(at=MADE_AT)).price.minor == 500
+    assert "begins later" in reasons([held(offer())], asked(at=MADE_AT - 1))[0]
+
+
 # ------------------------------------------------------------------------------------------------ no
 
 

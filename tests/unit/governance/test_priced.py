@@ -123,6 +123,25 @@ def test_the_quoted_price_is_the_price() -> None:
     ]
 
 
+def test_a_pool_s_monthly_maximum_counts_the_whole_price() -> None:
+    one = held(pool(1, 2, price=PricePlan("EUR", Rate(per_query=1000, max_per_month=1500))))
+    decision = decide(one, asked(quote=quoted(one)))
+    assert isinstance(decision.line, Line)
+    assert decision.line.minor == 500
+    assert [(debit.account, debit.amount, debit.limit) for debit in decision.debits] == [
+        (one.account("queries"), 1, None),
+        (one.account("charged", "2026-11"), 1000, 1500),
+    ]
+
+
+def test_a_quote_holds_to_the_last_moment_that_it_names() -> None:
+    one = held(PAID)
+    quote = quoted(one)
+    last = AT + limits.QUOTE_VALID_SECONDS * 1000
+    assert decide(one, asked(quote=quote, at=last)).debits
+    assert "has expired" in said(decide(one, asked(quote=quote, at=last + 1)))
+
+
 def test_a_free_query_that_was_used_meanwhile_is_found_by_the_transaction() -> None:
     one = held(ONE_FREE)
     decision = decide(one, asked(quote=quoted(one)), {"free_2026-11": 1})
@@ -136,6 +155,14 @@ def test_a_line_is_for_its_own_licence() -> None:
     decision = licensed([first, second], asked(quote=quoted(first)), lambda _account, _since: 0, KEYS)
     assert isinstance(decision.line, Line)
     assert decision.line.licence == first.digest
+    assert {debit.account for debit in decision.debits} == {
+        first.account("queries"),
+        first.account("charged", "2026-11"),
+    }
+    ended = replace(first, revoked_at=AT)
+    assert "was revoked" in said(
+        licensed([ended, second], asked(quote=quoted(first)), lambda _account, _since: 0, KEYS)
+    )
     gone = licensed([replace(first, revoked_at=AT)], asked(quote=quoted(first)), lambda _account, _since: 0, KEYS)
     assert "was revoked" in said(gone)
 

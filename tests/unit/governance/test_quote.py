@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from mpcd import canonical
-from mpcd.errors import RequestInvalid
-from mpcd.governance.quote import Line, Quote, accepted_line
+from mpcd import canonical, limits
+from mpcd.errors import PeerMalformed, RequestInvalid
+from mpcd.governance.quote import Line, Quote, accepted_line, check_brought
 from mpcd.identity import SigningKey
 from mpcd.ids import PartyId
 
@@ -112,3 +112,45 @@ def test_noise_is_no_quote(seed: int) -> None:
     noise = random.Random(seed).randbytes(seed)
     with pytest.raises(RequestInvalid):
         Quote.from_bytes(noise)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 2},
+        {"question": "q"},
+        {"at": "now"},
+        {"at": True},
+        {"lines": {}},
+        {"lines": ["line"]},
+        {"lines": [b"x"] * (limits.INPUT_OWNERS_MAX + 1)},
+        {"facts": []},
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_what_is_no_quote_is_refused(change: dict[str, canonical.Value]) -> None:
+    value = canonical.decode(quote(LINE.sign(KEYS[1])).to_bytes())
+    assert isinstance(value, dict)
+    with pytest.raises(RequestInvalid, match="no quote"):
+        Quote.from_bytes(canonical.encode({**value, **change}))
+
+
+def test_who_brings_a_price_is_held_to_what_was_accepted() -> None:
+    signed, party = LINE.sign(KEYS[1]), PartyId(1)
+    check_brought(signed, party, PINNED, QUESTION, quote(signed))
+    check_brought(replace(LINE, minor=0).sign(KEYS[1]), party, PINNED, QUESTION, None)
+    dearer = replace(LINE, minor=2501).sign(KEYS[1])
+    for brought, accepted_quote, said in (
+        (dearer, quote(signed), "asks 25.01 EUR"),
+        (signed, None, "asks 25.00 EUR"),
+        (signed, quote(), "asks 25.00 EUR"),
+        (LINE.sign(KEYS[2]), quote(signed), "no price line of its own"),
+        (b"", quote(signed), "no price line of its own"),
+    ):
+        with pytest.raises(PeerMalformed, match=said):
+            check_brought(brought, party, PINNED, QUESTION, accepted_quote)
+    with pytest.raises(PeerMalformed, match="another party or question"):
+        check_brought(signed, party, PINNED, b"z" * 32, quote(signed))
+    with pytest.raises(PeerMalformed, match="another party or question"):
+        check_brought(signed, PartyId(2), PINNED, QUESTION, quote(signed))

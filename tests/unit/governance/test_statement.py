@@ -300,6 +300,88 @@ def test_a_receipt_that_one_party_lost_is_named() -> None:
     assert "party 1 does not list it" in difference
 
 
+@pytest.mark.parametrize(
+    "change", [{"minor": 999}, {"free": True}, {"licence": b"o" * 32}, {"party": 2}, None], ids=str
+)
+def test_a_receipt_that_is_charged_otherwise_is_named(change: dict[str, object] | None) -> None:
+    """Also where one of the two leaves a licence out altogether, so that nothing of it could be compared in total."""
+    theirs = statement(1)
+    charges = [charge for charge in theirs.charges if charge.session != RECEIPTS[1].receipt.session]
+    if change is not None:
+        charges.append(replace(theirs.charges[1], **change))  # type: ignore[arg-type]  # any field
+    for changed in (replace(theirs, charges=tuple(charges)), replace(theirs, charges=())):
+        first = reconcile(statement(0), changed)[0]
+        assert "charge something else" in first
+    assert RECEIPTS[1].receipt.session.hex() in reconcile(statement(0), replace(theirs, charges=tuple(charges)))[0]
+    assert reconcile(statement(0), replace(theirs, charges=tuple(reversed(theirs.charges)))) == []
+
+
+def test_fees_and_corrections_that_differ_are_named() -> None:
+    mine, theirs = statement(0), statement(1)
+    assert reconcile(mine, theirs) == []
+    for other in (replace(theirs, fees=()), statement(1, corrections=[correction()])):
+        (difference,) = reconcile(mine, other)
+        assert "the receipts agree: compare fees and corrections" in difference
+        assert ALONE.digest.hex()[:16] in difference
+
+
+# ------------------------------------------------------------------------------------------------ for another party
+
+
+def shared(with_party: int, receipts: list[Settled], deeds: list[Deed], fixes: list[Correction]) -> Statement:
+    return make(PartyId(0), "c", NOVEMBER, receipts, deeds, fixes, PINNED, shared_with=PartyId(with_party))
+
+
+def test_another_party_is_told_of_nothing_that_it_does_not_hold() -> None:
+    """What crosses the network: its own sessions, licences it is an owner of, and its own corrections."""
+    apart = replace(RECEIPTS[2].receipt, parties=(PartyId(0), PartyId(2)))
+    secret = Settled(SignedReceipt(apart.to_bytes(), {}), apart, "released")
+    deeds = [Deed(ALONE), Deed(POOL)]
+    theirs = Correction.make(
+        PartyId(1),
+        KEYS[1],
+        licence=b"x" * 32,
+        month=NOVEMBER,
+        currency="EUR",
+        minor=7,
+        reason="r",
+        at=NOVEMBER.start_ms,
+    )
+    told = shared(1, [RECEIPTS[0], secret], deeds, [correction(), theirs])
+    assert [row.session for row in told.receipts] == [RECEIPTS[0].receipt.session]
+    assert {charge.session for charge in told.charges} == {RECEIPTS[0].receipt.session}
+    assert {fee.licence for fee in told.fees} == {POOL.digest}
+    assert told.corrections == (theirs,)
+    assert ALONE.digest.hex()[:16] not in repr(told.problems)
+    pooled = replace_licence(POOL.digest)
+    assert shared(1, [], deeds, [pooled]).corrections == (pooled,)
+    assert shared(2, [RECEIPTS[0], secret], deeds, [theirs]).corrections == ()
+    assert len(shared(2, [RECEIPTS[0], secret], deeds, []).receipts) == 2
+
+
+def replace_licence(licence: bytes) -> Correction:
+    return Correction.make(
+        PartyId(0), KEYS[0], licence=licence, month=NOVEMBER, currency="EUR", minor=9, reason="r", at=NOVEMBER.start_ms
+    )
+
+
+def test_corrections_of_other_months_stay_there() -> None:
+    assert statement(corrections=[replace(correction(), month=Month(2026, 10))]).corrections == ()
+
+
+def test_a_line_about_another_question_is_refused() -> None:
+    one = RECEIPTS[1].receipt
+    other = replace(one, question_digest=b"z" * 32)
+    with pytest.raises(RequestInvalid, match="another party or question"):
+        statement(receipts=[Settled(SignedReceipt(other.to_bytes(), {}), other, "released")])
+
+
+def test_free_queries_of_a_whole_term_are_not_counted_against_a_month() -> None:
+    licence = agreed(0, rate=replace(RATE, free_queries=1, free_period="term"))
+    receipts = [settled(place, place, (0, line(licence, 0, 0, free=True))) for place in (1, 2)]
+    assert statement(receipts=receipts, deeds=[Deed(licence)]).problems == ()
+
+
 def test_other_months_are_not_compared() -> None:
     with pytest.raises(RequestInvalid, match="different months"):
         reconcile(statement(), replace(statement(1), month=Month(2026, 12)))

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pytest
 
 from mpcd import limits
-from mpcd.errors import Busy, NotFound, RequestInvalid
+from mpcd.errors import Busy, LimitExceeded, NotFound, RequestInvalid
 from mpcd.governance.access import AccessRequest, Evidence, SignedAccessRequest, Terms
 from mpcd.identity import SigningKey
 from mpcd.store import Store, access, licences
@@ -122,6 +122,50 @@ def test_parts_out_of_order_or_too_long_are_refused(store: Store) -> None:
     for place, part in ((5, b"x"), (0, b""), (0, bytes(limits.EVIDENCE_CHUNK_BYTES_MAX + 1))):
         with pytest.raises(RequestInvalid):
             store.write(lambda c, _, a=(place, part): access.add_part(c, row.digest, "IRB", *a), now=0)  # type: ignore[misc]
+
+
+def test_a_document_may_be_begun_anew(store: Store) -> None:
+    """Whoever lost the connection half-way sends it again from its beginning."""
+    row = receive(store, signed(1))
+    first = LETTER[: limits.EVIDENCE_CHUNK_BYTES_MAX]
+    assert store.write(lambda c, _: access.add_part(c, row.digest, "IRB", 0, first), now=0) == "more"
+    assert send(store, row.digest, LETTER)[-1] == "whole"
+    assert read(store, access.evidence, row.digest, "IRB") == LETTER
+
+
+def test_documents_of_all_have_a_bound_in_bytes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [receive(store, signed(number)) for number in (1, 2)]
+    monkeypatch.setattr(limits, "EVIDENCE_KEPT_BYTES_MAX", 2 * len(LETTER) - 1)
+    assert send(store, rows[0].digest, LETTER)[-1] == "whole"
+    with pytest.raises(LimitExceeded, match="documents of"):
+        send(store, rows[1].digest, LETTER)
+    monkeypatch.setattr(limits, "EVIDENCE_KEPT_BYTES_MAX", 2 * len(LETTER))
+    assert send(store, rows[1].digest, LETTER)[-1] == "whole"
+
+
+def test_what_is_decided_takes_no_documents_and_no_second_decision(store: Store) -> None:
+    rows = [receive(store, signed(number)) for number in (1, 2)]
+    grant(store, rows[0], Terms())
+    store.write(lambda c, append: access.refuse(c, append, rows[1], "no", "steward", NOW), now=0)
+    for row in rows:
+        with pytest.raises(NotFound, match="announced"):
+            send(store, row.digest, LETTER)
+        with pytest.raises(NotFound, match="any longer"):
+            store.write(lambda c, append, row=row: access.refuse(c, append, row, "no", "steward", NOW), now=0)  # type: ignore[misc]
+        with pytest.raises(NotFound, match="any longer"):
+            grant(store, row, Terms())
+    assert [found.state for row in rows if (found := read(store, access.find, row.digest))] == ["accepted", "refused"]
+
+
+def test_every_decision_is_on_the_record_with_its_author_reason_and_keys(store: Store) -> None:
+    grant(store, receive(store, signed(1)), Terms())
+    rotated = receive(store, signed(2, replaces=key(1).public))
+    store.write(lambda c, append: access.refuse(c, append, rotated, "who?", "operator (uid 7)", NOW), now=0)
+    assert told(store) == ["asked", "accepted", "asked", "refused"]
+    *_, refused = (row.content for row in store.ledger_entries(0, 100) if row.kind == "access")
+    assert refused is not None
+    assert (refused["by"], refused["reason"], refused["digest"]) == ("operator (uid 7)", "who?", rotated.digest)
+    assert refused["details"] == {"what": "refused", "key": key(2).public.raw, "replaces": key(1).public.raw}
 
 
 def test_what_is_accepted_is_in_the_book_and_decided_once(store: Store) -> None:

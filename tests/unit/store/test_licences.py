@@ -149,6 +149,17 @@ def test_the_first_revocation_stands(store: Store) -> None:
         store.write(lambda c, append: licences.revoke(c, append, unknown), now=NOW)
 
 
+@pytest.mark.parametrize(("party", "by"), [(PartyId(1), "party 1"), (None, "analyst")])
+def test_the_record_says_who_ended_a_licence_and_why(store: Store, party: PartyId | None, by: str) -> None:
+    agreement = given(store, offer())
+    signer = key("anna") if party is None else party_key(1)
+    end = Revocation.make(agreement.digest, party, signer, now_ms=MADE_AT + 5, reason="misuse")
+    store.write(lambda c, append: licences.revoke(c, append, end), now=NOW)
+    (content,) = (row.content for row in store.ledger_entries(0, 100) if row.kind == "revoked")
+    assert content is not None
+    assert (content["by"], content["reason"], content["digest"]) == (by, "misuse", agreement.digest)
+
+
 def test_licences_are_found_by_whom_and_by_their_end(store: Store) -> None:
     short, long = offer(term_days=1), offer(term_days=9)
     of_anna = given(store, long)
@@ -182,6 +193,9 @@ def test_duties_that_are_met(store: Store) -> None:
             now=NOW,
         )
     assert store.read(lambda c: licences.met(c, agreement.digest)) == {"PUB": MADE_AT + 1}
+    *_, last = (row.content for row in store.ledger_entries(0, 100) if row.kind == "licensed")
+    assert last is not None
+    assert last["details"] == {"duty": "PUB", "evidence": bytes(32), "state": "met"}
     for digest, code in ((agreement.digest, "IRB"), (bytes(32), "PUB")):
         with pytest.raises(NotFound):
             store.write(
