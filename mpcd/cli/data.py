@@ -167,7 +167,7 @@ def retire(
     if answer.get("deleted") is True:
         click.echo("its files are deleted")
     else:
-        click.echo(f"its files are deleted when {plural(_count(answer, 'sessions'), 'session')} on it ended")
+        click.echo(f"its files are deleted when the sessions on it end ({_count(answer, 'sessions')} now)")
 
 
 @data.command()

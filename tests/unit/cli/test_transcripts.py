@@ -23,7 +23,7 @@ import trio
 from mpcd.api import sockets
 from mpcd.api.server import ApiServer
 from mpcd.cli.main import main
-from mpcd.errors import Busy, LedgerInvalid, NotFound, PeerGone, PlanInvalid, Refusal, Refused
+from mpcd.errors import Busy, DataInvalid, LedgerInvalid, NotFound, PeerGone, PlanInvalid, Refusal, Refused
 from mpcd.ids import PartyId
 from mpcd.results import render
 from mpcd.results.shape import INTEGER
@@ -328,6 +328,71 @@ SCENARIOS: dict[str, tuple[list[str], Callable[[Any], None] | None]] = {
         _answer("table_import", {"table": "t", "rows": 229, "data_version": "ab" * 32, "notes": ["rounded"]}),
     ),
     "table-publish": (["table", "publish", "t"], _answer("table_publish", TABLES[0])),
+    "data-check": (
+        ["data", "check", "t"],
+        _answer(
+            "domain",
+            {
+                "table": "t", "rows": 228, "persons": 200, "data_version": "ab" * 32, "columns": 3,
+                "opted_out_rows": 3, "opted_out_persons": 2, "notes": ["t.csv: left out: note"], "compared": 2,
+                "nearest": "cd" * 32, "changed_persons": 2, "safe_threshold": 11, "too_near": True,
+            },
+        ),
+    ),
+    "data-check-first": (
+        ["data", "check", "t"],
+        _answer("domain", {"table": "t", "rows": 228, "persons": 0, "data_version": "ab" * 32, "compared": 0}),
+    ),
+    "data-publish": (["data", "publish", "t"], _answer("domain", {**TABLES[0], "opted_out_rows": 0, "notes": ["x"]})),
+    "data-publish-refused": (
+        ["data", "publish", "t", "--version", "abababab"],
+        _answer("domain", DataInvalid("version abababababababab of table t differs by 2 person(s)")),
+    ),
+    "data-publish-usage": (["data", "publish", "t", "--force"], None),
+    "data-versions": (
+        ["data", "versions"],
+        _answer(
+            "domain",
+            {
+                "tables": [
+                    {
+                        **TABLES[0],
+                        "versions": [
+                            {**VERSIONS[1], "persons": 200, "sessions": 2, "published_at": 1, "opt_out_changed": True},
+                            {**VERSIONS[0], "persons": 0, "sessions": 1, "published_at": 1, "retired_at": 2},
+                            {**VERSIONS[2], "persons": 0, "sessions": 0, "published_at": 1},
+                        ],
+                    },
+                    TABLES[1],
+                ]
+            },
+        ),
+    ),
+    "data-retire": (
+        ["data", "retire", "t", "--version", "abababab", "--reason", "old"],
+        _answer("domain", {"table": "t", "data_version": "ab" * 32, "deleted": False, "sessions": 1}),
+    ),
+    "data-retire-deleted": (
+        ["data", "retire", "t", "--version", "abababab", "--reason", "old"],
+        _answer("domain", {"table": "t", "data_version": "ab" * 32, "deleted": True, "sessions": 0}),
+    ),
+    "data-overlap": (
+        ["data", "overlap", "t"],
+        _answer("domain", {"table": "t", "band": "fewer than 1 %", "level": 0, "found": False}),
+    ),
+    "data-overlap-found": (
+        ["data", "overlap", "t"],
+        _answer("domain", {"table": "t", "band": "3 % to 10 %", "level": 2, "found": True}),
+    ),
+    "data-opt-out-add": (
+        ["data", "opt-out", "add", "A-1", "A-2"],
+        _answer("domain", {"changed": 1, "given": 2, "listed": 7}),
+    ),
+    "data-opt-out-none": (["data", "opt-out", "remove"], None),
+    "data-opt-out-list": (
+        ["data", "opt-out", "list"],
+        _answer("domain", {"ids": ["A-1", "A-2"], "listed": 2, "path": "/var/lib/mpcd/opt-out.txt"}),
+    ),
     "reload": (
         ["reload"],
         _answer("reload", {"policy": b"p" * 32, "changed": ["analyst Anna: accepted"], "warnings": ["no purpose"]}),
