@@ -19,6 +19,15 @@ total, about which its own request's gate decides.  (2) A group that passed may 
 then S' is S, which passes or is nobody, together with cells that pass; by monotony it passes.  So no group fails after
 the pass, and the choice of further cells cannot start another.
 
+*Several gates.*  Of two FILTERs that share a cell out, one released beside the whole cell gives the other back.  So a
+cell that is chosen for one gate is suppressed for every gate with anything outside it; those over the whole cell keep
+what they chose themselves.  Then none of them is known there but together with the others, as the whole; and a
+combination of outputs and totals in which a gate takes part stands, in the cell that was chosen for it, on one of its
+own cohorts, which pass there.  (2) holds as it is: what a gate gains are released cells.
+
+*One margin at a time.*  Whoever has the totals by two keys, from two more requests, may learn a chosen cell from the
+one and what it protects from the other: that is three requests, which differencing does not stop either (THREATS).
+
 *What counts as persons of a suppressed cell.*  A cell that passes floor and `min_owners` but was suppressed by a rule
 of another kind (dominance, differencing) is *hollow*: its persons protect nobody, for it is its own values that must
 not come back.  It counts as somebody who is there and as no persons, so that every group with a hollow cell has another
@@ -147,6 +156,8 @@ class Margins:
         self._outside = {place: gates[place].outside for place in self.gates}
         self._insides = {place: gates[place].inside for place in self.gates}
         self._strict = [place for place in self.gates if rules.zeros_shown and self._outside[place]]
+        self._joined = [place for place in self.gates if self._outside[place]] if len(self.gates) > 1 else []
+        """What is chosen for any gate is hidden in these."""
         self._pooled = sorted(set(self._insides.values()))
         self._groups = sum(margin.groups for margin in self._margins)
         one = tuple(margin.size for margin in self._margins for _ in range(margin.groups))
@@ -193,7 +204,17 @@ class Margins:
             lambda at: self._needs(at, counts, facts, real, hollow),
             lambda at: self._contest(at, counts, facts, decisions),
         )
-        return await self._chosen(ctx, needs, *contest)
+        return await self._joint(ctx, await self._chosen(ctx, needs, *contest), decisions)
+
+    async def _joint(self, ctx: Context, chosen: dict[int, Planes], decisions: Sequence[Decision]) -> dict[int, Planes]:
+        """What is hidden of any gate is hidden of all that have something outside."""
+        if not self._joined:
+            return chosen
+        shown = Planes.stack([decisions[place].keep for place in self.gates])
+        taken = await binary.and_(ctx.narrow("taken"), Planes.stack([chosen[place] for place in self.gates]), shown)
+        pieces = taken.unstack([self._cells] * len(self.gates))
+        everywhere = await binary.any_of(ctx.narrow("joint"), Planes.join(pieces))
+        return chosen | dict.fromkeys(self._joined, everywhere)
 
     async def _needs(
         self,
@@ -436,7 +457,11 @@ class Margins:
         kinds = 2 if self._strict else 1
         elements = bits.words_for(len(self._margins) * len(self.gates) * self._cells)
         total += cost_and(1, kinds * elements * WORD_BITS)
-        return total + binary.cost_any_of(kinds * len(self._margins), len(self.gates) * words * WORD_BITS)
+        total += binary.cost_any_of(kinds * len(self._margins), len(self.gates) * words * WORD_BITS)
+        if self._joined:
+            total += cost_and(1, len(self.gates) * words * WORD_BITS)
+            total += binary.cost_any_of(len(self.gates), words * WORD_BITS)
+        return total
 
     def _cost_sums(self) -> Cost:
         total = cost_and(self._count_width, len(self._pairs) * self._owners * self._words * WORD_BITS)

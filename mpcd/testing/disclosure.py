@@ -130,6 +130,20 @@ def secondary(
     return result
 
 
+def joined(gates: Sequence[Gate], statuses: Sequence[Sequence[int]], after: Sequence[Sequence[int]]) -> list[list[int]]:
+    """All gates' statuses after secondary suppression, from those before it and those after each gate's own."""
+    chosen = {
+        cell for old, new in zip(statuses, after, strict=True) for cell in range(len(old)) if old[cell] != new[cell]
+    }
+    return [
+        [
+            COMPLEMENT if gate.outside and cell in chosen and status == RELEASED else status
+            for cell, status in enumerate(new)
+        ]
+        for gate, new in zip(gates, after, strict=True)
+    ]
+
+
 # ------------------------------------------------------------------------------------------------ dominance
 
 Contributions = Sequence[Mapping[int, int]]

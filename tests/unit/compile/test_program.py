@@ -139,7 +139,7 @@ def plain_statuses(plan: PhysicalPlan, cells: list[Cells], fails: Sequence[bool]
         plan.rules.safe_threshold, plan.rules.min_owners, zeros_shown=not plan.rules.zeros_are_disclosive
     )
     counts = [owner.cohorts.tolist() for owner in cells]
-    found = []
+    before, found = [], []
     for index, one in enumerate(plan.logical.gates):
         counted = [
             disclosure.primary(rules, one, [[cohort[cell] for cohort in owner] for owner in counts])
@@ -149,8 +149,9 @@ def plain_statuses(plan: PhysicalPlan, cells: list[Cells], fails: Sequence[bool]
             5 if index == 1 and any(fails) and fails[cell] and status in disclosure.SHOWN else status
             for cell, status in enumerate(counted)
         ]
+        before.append(hidden)
         found.append(disclosure.secondary(rules, one, counts, [CELLS], counted, hidden))
-    return found
+    return disclosure.joined(plan.logical.gates, before, found)
 
 
 @pytest.mark.parametrize("owners", [3, 5])

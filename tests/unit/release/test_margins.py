@@ -89,25 +89,34 @@ def test_random_tables_equal_the_rule_in_the_clear(
         counts = some_counts(world, cells, owners)
         fails = [int(word) % 5 == 0 for word in world.random_words(cells)] if hollow else [0] * cells
         counted, found = run(world, rules, counts, places, list(map(int, fails)), add_up=add_up)
-        for index, one in enumerate(GATES):
-            plain = [
+        plain = [
+            [
                 disclosure.primary(rules, one, [[cohort[cell] for cohort in owner] for owner in counts])
                 for cell in range(cells)
             ]
-            assert counted[index] == plain
-            before = [
-                DOMINANCE if index == 0 and fails[cell] and status in {RELEASED, EMPTY} else status
-                for cell, status in enumerate(plain)
+            for one in GATES
+        ]
+        assert counted == plain
+        before = [list(one) for one in plain]
+        before[0] = [
+            DOMINANCE if fails[cell] and status in {RELEASED, EMPTY} else status for cell, status in enumerate(plain[0])
+        ]
+        own = [
+            disclosure.secondary(rules, one, counts, places, first, then, persons_add_up=add_up)
+            for one, first, then in zip(GATES, plain, before, strict=True)
+        ]
+        after = disclosure.joined(GATES, before, own)
+        assert found == after, seed
+        for index, one in enumerate(GATES):
+            more += after[index].count(COMPLEMENT) - before[index].count(COMPLEMENT)
+            real = [
+                COMPLEMENT if a != b else c for a, b, c in zip(after[index], before[index], plain[index], strict=True)
             ]
-            after = disclosure.secondary(rules, one, counts, places, plain, before, persons_add_up=add_up)
-            assert found[index] == after, (seed, index)
-            more += after.count(COMPLEMENT) - before.count(COMPLEMENT)
-            real = [COMPLEMENT if a != b else c for a, b, c in zip(after, before, plain, strict=True)]
             for group in disclosure.groups_of(places):
-                released = any(after[cell] == RELEASED for cell in group)
+                released = any(after[index][cell] == RELEASED for cell in group)
                 for cohort in (one.inside, *one.outside):
                     assert not released or disclosure.group_passes(
-                        rules, counts, cohort, group, real, after, persons_add_up=add_up
+                        rules, counts, cohort, group, real, after[index], persons_add_up=add_up
                     ), "one pass was not enough"
     assert more > 0
 
@@ -137,6 +146,38 @@ def test_a_total_minus_its_cells_gives_a_person_away_only_without_the_rule() -> 
     _, found = run(World(1), rules, counts, (2,), [0, 0], add_up=True)
     assert found[0] == [COMPLEMENT, 1]
     assert attack(found[0]) is None
+
+
+def test_no_gate_gives_back_what_was_chosen_for_another() -> None:
+    """Women of four wards and men of four, beside all: one woman in the first ward, and who has the women's total."""
+    women, men = [[1, 20, 40, 60], [0, 20, 40, 60], [0, 20, 40, 60]], [[60, 50, 40, 10]] * 3
+    counts = [[[a + b for a, b in zip(f, m, strict=True)], f, m, [0] * 4] for f, m in zip(women, men, strict=True)]
+    gates = (Gate(0, None), Gate(1, 2), Gate(2, 1))
+    rules, numbers = PlainRules(), GateRules(11, 3, zeros_shown=False, persons_disjoint=True)
+    plain = [
+        [disclosure.primary(rules, one, [[cohort[cell] for cohort in owner] for owner in counts]) for cell in range(4)]
+        for one in gates
+    ]
+    own = [disclosure.secondary(rules, one, counts, (4,), each, each) for one, each in zip(gates, plain, strict=True)]
+
+    def told(statuses: Sequence[Sequence[int]]) -> list[int]:
+        """Wards whose women are known."""
+        shown = [[status == RELEASED for status in each] for each in statuses]
+        return [ward for ward in range(4) if shown[1][ward] or (shown[0][ward] and shown[2][ward])]
+
+    assert own[0] == [RELEASED] * 4
+    assert told(own) == [1, 2, 3], "alone, each gate's choice leaves all but the one woman"
+
+    async def all_of(ctx: Context, shared: Sequence[Sequence[Planes]]) -> list[Planes]:
+        counted, facts = await gate.decide(ctx.narrow("decide"), numbers, gates, shared)
+        hide = Margins(numbers, gates, range(3), (4,), 3, WIDTH + 1, persons_add_up=True, hollow=False)
+        more = await hide.hide(ctx.narrow("margins"), shared, facts, counted, counted)
+        decisions = await gate.refuse(ctx.narrow("more"), counted, more, COMPLEMENT, zeros=False)
+        return [one.status for one in decisions]
+
+    found = World(1).run(all_of, [[Bits.of(cells, WIDTH + 1) for cells in owner] for owner in counts])
+    assert found == disclosure.joined(gates, plain, own)
+    assert told(found) == [2]
 
 
 def test_a_cell_hidden_for_its_values_never_stands_alone() -> None:
