@@ -51,8 +51,10 @@ from mpcd.identity import Request, ResultKey, SigningKey
 from mpcd.identity.release import ReleaseEnvelope
 from mpcd.ids import COMPUTE_PARTIES, COMPUTE_ROLES, PartyId, SessionId
 from mpcd.plan.cuts import column_cuts
+from mpcd.plan.domains import Values
 from mpcd.plan.functions import functions
 from mpcd.plan.ir import LogicalPlan
+from mpcd.plan.nodes import ColumnRef
 from mpcd.plan.planner import plan_sql
 from mpcd.release.dominance import numbers_of
 from mpcd.release.margins import Margins
@@ -142,6 +144,11 @@ def _patched(*changes: tuple[str, object]) -> Iterator[None]:
         yield
 
 
+def _declared(columns: Any, column: ColumnRef, _parts: object) -> Values:
+    """In the place of `isolation._Columns._left`: whatever the conditions say."""
+    return Values(columns._domains.declared(column).runs)  # noqa: SLF001
+
+
 def _nothing(*_args: object) -> None:
     return None
 
@@ -149,6 +156,7 @@ def _nothing(*_args: object) -> None:
 _CODE: Final[Mapping[str, Callable[[], Any]]] = {
     "margins": lambda: mock.patch.object(Margins, "needed", new=property(lambda _self: False)),
     "degree": lambda: _patched(("mpcd.plan.check.DEGREE_MAX", 99)),
+    "padding": lambda: _patched(("mpcd.plan.isolation._Columns._left", _declared)),
     "products": lambda: _patched(("mpcd.plan.isolation._check_arithmetic", _nothing)),
 }
 """Rules that are taken out of the code; in `House`: `floor`, `complement`, `also` (a gate's further sets), `dominance`,
