@@ -157,3 +157,54 @@ def test_a_stored_entry_that_was_changed_is_found() -> None:
         Access.from_bytes(canonical.encode({**value, "rate_class": "free"}))
     with pytest.raises(FormError):
         Access.from_bytes(canonical.encode({**value, "evidence": {"IRB": b"short"}}))
+
+
+@pytest.mark.parametrize("fact", ["commercial", "non_profit", "genetic"])
+@pytest.mark.parametrize("said", [None, False, True])
+@pytest.mark.parametrize("found", [None, False, True])
+def test_what_the_owner_found_goes_before_what_the_analyst_said(
+    fact: str, said: bool | None, found: bool | None
+) -> None:
+    entry = Access.grant(request(**{fact: said}), Terms(**{fact: found}), NOW)  # type: ignore[arg-type]  # one of three
+    assert getattr(entry.accepted().facts, fact) is (said if found is None else found)
+
+
+def test_the_reduced_rate_is_the_owners_to_give() -> None:
+    assert Access.grant(request(reduced_rate=True), Terms(), NOW).accepted().facts.rate_class == "standard"
+    assert Access.grant(request(), Terms(rate_class="reduced"), NOW).accepted().facts.rate_class == "reduced"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"request": "text"},
+        {"signature": b"short"},
+        {"signature": 5},
+        {"replaced_signature": b"short"},
+        {"replaced_signature": None},
+        {"request": bytes(limits.ACCESS_REQUEST_BYTES_MAX + 1)},
+    ],
+    ids=lambda change: f"{next(iter(change))} {str(next(iter(change.values())))[:8]}",
+)
+def test_what_is_no_signed_request_is_refused(change: dict[str, canonical.Value]) -> None:
+    value = canonical.decode(request().sign(KEY).to_bytes())
+    assert isinstance(value, dict)
+    with pytest.raises(RequestInvalid):
+        SignedAccessRequest.from_bytes(canonical.encode({**value, **change}))
+
+
+def test_a_request_of_another_version_is_refused() -> None:
+    value = canonical.decode(request().to_bytes())
+    assert isinstance(value, dict)
+    with pytest.raises(RequestInvalid, match="version"):
+        AccessRequest.from_bytes(canonical.encode({**value, "version": 2}))
+
+
+def test_a_request_is_good_to_its_last_moment() -> None:
+    signed = request().sign(KEY)
+    skew, life = int(limits.CLOCK_SKEW_SECONDS_MAX * 1000), int(limits.ACCESS_REQUEST_SECONDS_MAX * 1000)
+    for at in (NOW - skew, NOW + life):
+        assert signed.verify(at, "nordic") == signed.request
+    for at in (NOW - skew - 1, NOW + life + 1):
+        with pytest.raises(RequestInvalid):
+            signed.verify(at, "nordic")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -132,3 +133,24 @@ async def test_a_peer_passes_on_no_more_than_a_caller_may_bring(node: FakeNode) 
     for wrong in (part, {**part, "part": b"x", "digest": bytes(33)}, {**part, "part": b"x", "place": True}):
         with pytest.raises(RequestInvalid):
             await domain._asked_evidence(PartyId(2), dict(wrong))
+
+
+async def test_a_request_that_nobody_signed_is_kept_nowhere(node: FakeNode) -> None:
+    domain, good = AccessDomain(node), signed("anna")  # type: ignore[arg-type]
+    for forged in (
+        SignedAccessRequest(good.request, key("mallory").sign("access-request", good.request.to_bytes())),
+        SignedAccessRequest(good.request, bytes(64)),
+        AccessRequest(**{**_fields(good.request), "consortium": "another"}).sign(key("anna")),
+        AccessRequest(**{**_fields(good.request), "issued_at": 1}).sign(key("anna")),
+    ):
+        with pytest.raises(RequestInvalid):
+            await domain.request(ANYBODY, {"request": forged.to_bytes()})
+        with pytest.raises(RequestInvalid):
+            await domain._asked_request(PartyId(2), {"request": forged.to_bytes()})
+    assert node.asked == []
+    assert (await domain.requests(STEWARD, {"state": "all"}))["requests"] == []
+    assert node.store.ledger_entries(0, 10) == []
+
+
+def _fields(request: AccessRequest) -> dict[str, Any]:
+    return {field.name: getattr(request, field.name) for field in fields(request)}

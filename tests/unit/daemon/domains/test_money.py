@@ -10,6 +10,7 @@ from mpcd import canonical
 from mpcd.api.types import Caller
 from mpcd.daemon.domains.money import MoneyDomain
 from mpcd.errors import MpcdError, NotFound, PeerMalformed, RequestInvalid
+from mpcd.governance import statement
 from mpcd.governance.price import Month
 from mpcd.governance.statement import Correction
 from mpcd.ids import PartyId
@@ -103,3 +104,23 @@ async def test_wrong_months_and_sessions_are_said_to_be(node: FakeNode) -> None:
             await domain._asked_statement(PartyId(2), {"month": month})
     with pytest.raises(NotFound):
         await domain.receipt(STEWARD, {"session": bytes(32)})
+
+
+async def test_a_peer_is_told_what_it_shares_alone(node: FakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And it is compared with the same part of ours; our own statement is whole."""
+    made, shared = statement.make, list[object]()
+
+    def spy(*arguments: Any, shared_with: PartyId | None = None) -> statement.Statement:
+        shared.append(shared_with)
+        return made(*arguments, shared_with=shared_with)
+
+    monkeypatch.setattr(statement, "make", spy)
+    domain = MoneyDomain(node)  # type: ignore[arg-type]
+    theirs = await domain._asked_statement(PartyId(3), {"month": str(MONTH)})
+    await domain.statement(STEWARD, {"month": str(MONTH)})
+    node.replies[PartyId(3)] = theirs
+    told = await domain.compare(STEWARD, {"month": str(MONTH)})
+    assert shared == [3, None, 3]
+    listed = told["parties"]
+    assert isinstance(listed, list)
+    assert [row["error"] for row in listed if isinstance(row, dict)] == ["away", ""]
