@@ -210,7 +210,7 @@ VERSIONS = [
     _version("ab", 229, 1_699_999_999.0, published=True),
     _version("ef", 9, 1.6e9, fits=False),
 ]
-TABLES = [
+TABLES: list[dict[str, Any]] = [
     {
         "name": "t",
         "state": "published",
