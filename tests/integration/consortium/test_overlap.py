@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,8 @@ from typing import Any
 import pytest
 
 from mpcd import limits
-from mpcd.errors import NotFound, Refused
+from mpcd.errors import NotFound, Refused, RequestInvalid
+from mpcd.identity import Request, ResultKey
 from mpcd.sandbox.prepare import TableFiles
 
 Sandbox = Any  # the conftest's own class
@@ -95,3 +98,24 @@ def test_it_is_asked_only_so_often(house: Sandbox) -> None:
         data(house, 1, "Overlap", table="gbsg2")
     with pytest.raises(Refused, match="enough"):
         data(house, 0, "Overlap", table="gbsg2")
+
+
+def test_an_analyst_cannot_ask(house: Sandbox, talk: tuple[Callable[..., str], Callable[..., Any]]) -> None:
+    submit, finish = talk
+    profile = house.profile
+    request = Request.make(
+        'SELECT COUNT(*) FROM "gbsg2"',
+        purpose="overlap",
+        analyst=profile.signing_key.public,
+        result_key=ResultKey.generate(os.urandom).public,
+        roster_hash=profile.roster_hash,
+        consortium=profile.consortium,
+        now=time.time(),
+        entropy=os.urandom,
+        kind="overlap",
+    )
+    with house.client(0) as client:
+        with pytest.raises(RequestInvalid, match="only a party of the roster"):
+            finish(client, submit(client, request.sign(profile.signing_key).to_bytes()))
+        with pytest.raises(RequestInvalid):
+            client.call("mpc.v1.Explain", {"request": request.sign(profile.signing_key).to_bytes()})

@@ -134,3 +134,8 @@ def test_unreadable_files_are_configuration_errors(tmp_path: Path) -> None:
     (tmp_path / "long.toml").write_text("#" * 10**7)
     with pytest.raises(ConfigurationInvalid, match="longer"):
         load(tmp_path / "long.toml")
+
+
+def test_the_opt_out_list_is_in_the_state_directory_unless_it_is_said() -> None:
+    assert read(GOOD).opt_out == Path("/etc/mpcd/state/opt-out.txt")
+    assert read(f'opt_out = "lists/out.txt"\n{GOOD}').opt_out == Path("/etc/mpcd/lists/out.txt")
