@@ -33,7 +33,7 @@ ROUNDS = DisclosureRules(safe_round_base=5)
 def conductor(attempt: Attempt) -> Conductor:
     settings = SimpleNamespace(me=PARTIES[0], roster=ROSTER, entropy=bytes)
     shell = SimpleNamespace(settings=settings, others=PARTIES[1:])
-    request = SimpleNamespace(digest=lambda: DIGEST, request=SimpleNamespace(privacy=None))
+    request = SimpleNamespace(digest=lambda: DIGEST, request=SimpleNamespace(privacy=None, kind="sql"))
     return Conductor(cast("Any", shell), attempt, cast("Any", request), Nobody())
 
 
