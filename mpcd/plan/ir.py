@@ -204,7 +204,7 @@ def _decode_date(value: object) -> dt.date:
 _USES: Final[Form[Mapping[str, frozenset[str]]]] = Form(_encode_uses, _decode_uses)
 _DATE: Final[Form[dt.date]] = Form(lambda day: day.isoformat(), _decode_date)
 
-MAGNITUDE: Final = record(Magnitude, cohort=INDEX, factors=sequence(COLUMN_REF, DEGREE_MAX, 1), size=big)
+MAGNITUDE: Final = record(Magnitude, cohort=INDEX, factors=sequence(COLUMN_REF, DEGREE_MAX), size=big)
 _PLAN: Final[Form[LogicalPlan]] = record(
     LogicalPlan,
     sources=sequence(SOURCE, limits.PLAN_SOURCES_MAX, 1),

@@ -271,7 +271,9 @@ class _Protector:
         """The monomials of a value over all cohorts of its gate, less those where a column is surely NULL."""
         cohorts = list(self._cohorts)
         found: list[int] = []
-        for factors in monomials(value.factors):
+        # A count is a sum as well, of how many rows each person has.
+        counted = () if value.factors or self._relation.persons_unique else ((),)
+        for factors in (*monomials(value.factors), *counted):
             for place in (gate.inside, *gate.outside):
                 facts = Facts(self._domains, (*self._where, *conjuncts(cohorts[place].condition)))
                 if all(facts.values(column).runs for column in factors):

@@ -32,7 +32,7 @@ class Magnitude:
 
     cohort: int
     factors: Monomial
-    """One column or two."""
+    """One column or two; none: how many rows each person has, where that may be several."""
     size: int
     """The largest size of one row's contribution."""
 

@@ -64,8 +64,10 @@ def generate(plan: LogicalPlan, roster: Roster, tables: Mapping[str, TableRows],
 
 def _contribution(plan: LogicalPlan, text: Text, one: Magnitude) -> tuple[str, str]:
     """One row's contribution, and the FILTER that keeps it to its cohort."""
-    value = LocalValue("sum", one.factors, None, -one.size, one.size, "q", 0)
-    return text.product(value), text.filter(plan.cohorts[one.cohort].condition)
+    product = "1"
+    if one.factors:
+        product = text.product(LocalValue("sum", one.factors, None, -one.size, one.size, "q", 0))
+    return product, text.filter(plan.cohorts[one.cohort].condition)
 
 
 def _column(columns: list[str], value: str, *, wide: bool) -> Output:

@@ -62,15 +62,19 @@ SELECT ward, COUNT(crp), SUM(temp * 2.5 + 1) FROM visits WHERE crp > 1.25 GROUP 
 -- cohort 1: (temp is not null) is not true
 -- cohort 2: temp is not null
 -- gate 0: cohort 0
--- gate 1: cohort 2, and outside it 1
--- gate 2: cohort 2, and outside it 1, sums 0
--- gate 3: cohort 0, sums 1
--- sum 0: temp over cohort 2, a row adds at most 4500
--- sum 1: crp over cohort 0, a row adds at most 5000
--- value 0: count(*) each in [0, 1], field p, gate 0
--- value 1: count(*) each in [0, 1], field p, gate 1
--- value 2: sum(temp) each in [-500, 4500], field p, gate 2
--- value 3: sum(crp) each in [0, 5000], field p, gate 3
+-- gate 1: cohort 0, sums 0
+-- gate 2: cohort 2, and outside it 1, sums 1, 2
+-- gate 3: cohort 2, and outside it 1, sums 3
+-- gate 4: cohort 0, sums 4
+-- sum 0:  over cohort 0, a row adds at most 1
+-- sum 1:  over cohort 2, a row adds at most 1
+-- sum 2:  over cohort 1, a row adds at most 1
+-- sum 3: temp over cohort 2, a row adds at most 4500
+-- sum 4: crp over cohort 0, a row adds at most 5000
+-- value 0: count(*) each in [0, 1], field p, gate 1
+-- value 1: count(*) each in [0, 1], field p, gate 2
+-- value 2: sum(temp) each in [-500, 4500], field p, gate 3
+-- value 3: sum(crp) each in [0, 5000], field p, gate 4
 -- output ward text: k0
 -- output COUNT(crp) integer: v0
 -- output SUM(temp * 2.5 + 1) decimal(3): sum(v1, (1 v1 + 1/40 v2))
@@ -91,10 +95,12 @@ SELECT p.sex, AVG(v.crp) FILTER (WHERE v.icu) FROM patients p LEFT JOIN visits v
 -- cohort 1: ((v.crp is not null and v.icu = 1)) is not true
 -- cohort 2: (v.crp is not null and v.icu = 1)
 -- gate 0: cohort 0
--- gate 1: cohort 2, and outside it 1
--- gate 2: cohort 2, and outside it 1, sums 0, 1
--- sum 0: v.crp over cohort 2, a row adds at most 5000
--- sum 1: v.crp over cohort 1, a row adds at most 5000
+-- gate 1: cohort 2, and outside it 1, sums 0, 1
+-- gate 2: cohort 2, and outside it 1, sums 2, 3
+-- sum 0:  over cohort 2, a row adds at most 1
+-- sum 1:  over cohort 1, a row adds at most 1
+-- sum 2: v.crp over cohort 2, a row adds at most 5000
+-- sum 3: v.crp over cohort 1, a row adds at most 5000
 -- value 0: count(*) each in [0, 1], field p, gate 1
 -- value 1: sum(v.crp) each in [0, 5000], field p, gate 2
 -- output sex text: k0
@@ -112,9 +118,13 @@ SELECT SUM(CASE WHEN icu THEN 1 ELSE 0 END) FROM visits
 -- cohort 1: (icu = 1) is not true
 -- cohort 2: icu = 1
 -- gate 0: cohort 0
--- gate 1: cohort 2, and outside it 1
--- value 0: count(*) each in [0, 1], field p, gate 0
--- value 1: count(*) each in [0, 1], field p, gate 1
+-- gate 1: cohort 0, sums 0
+-- gate 2: cohort 2, and outside it 1, sums 1, 2
+-- sum 0:  over cohort 0, a row adds at most 1
+-- sum 1:  over cohort 2, a row adds at most 1
+-- sum 2:  over cohort 1, a row adds at most 1
+-- value 0: count(*) each in [0, 1], field p, gate 1
+-- value 1: count(*) each in [0, 1], field p, gate 2
 -- output SUM(CASE WHEN icu THEN 1 ELSE 0 END) integer: sum(v0, (0 v0 + 1 v1))
 -- uses visits.icu: filter
 
@@ -128,8 +138,13 @@ SELECT SUM(CASE WHEN los > 3 THEN 1 ELSE 0 END) FILTER (WHERE icu) FROM visits
 -- cohort 4: ((icu = 1 and los > 3)) is not true
 -- cohort 5: (icu = 1 and los > 3)
 -- gate 0: cohort 0
--- gate 1: cohort 2, and outside it 1, 3
--- gate 2: cohort 5, and outside it 4, 3
+-- gate 1: cohort 2, and outside it 1, 3, sums 0, 1, 2
+-- gate 2: cohort 5, and outside it 4, 3, sums 2, 3, 4
+-- sum 0:  over cohort 2, a row adds at most 1
+-- sum 1:  over cohort 1, a row adds at most 1
+-- sum 2:  over cohort 3, a row adds at most 1
+-- sum 3:  over cohort 5, a row adds at most 1
+-- sum 4:  over cohort 4, a row adds at most 1
 -- value 0: count(*) each in [0, 1], field p, gate 1
 -- value 1: count(*) each in [0, 1], field p, gate 2
 -- output SUM(CASE WHEN los > 3 THEN 1 ELSE 0 END) FILTER(WHERE icu) integer: sum(v0, (0 v0 + 1 v1))
@@ -197,7 +212,9 @@ SELECT CASE WHEN los < 0 THEN 'early' WHEN los < 10 THEN 'short' ELSE 'long' END
 -- key stay: case when los < 0 then 0 when los < 10 then 1 else 2 end in [0, 2]
 -- cohort 0: all
 -- gate 0: cohort 0
--- value 0: count(*) each in [0, 1], field p, gate 0
+-- gate 1: cohort 0, sums 0
+-- sum 0:  over cohort 0, a row adds at most 1
+-- value 0: count(*) each in [0, 1], field p, gate 1
 -- output stay text: k0
 -- output COUNT(*) integer: v0
 -- uses visits.los: group
@@ -225,7 +242,9 @@ SELECT year(day), month(day), COUNT(*) FROM visits WHERE day BETWEEN DATE '2020-
 -- key MONTH(day): month(day) in [1, 12] and NULL
 -- cohort 0: all
 -- gate 0: cohort 0
--- value 0: count(*) each in [0, 1], field p, gate 0
+-- gate 1: cohort 0, sums 0
+-- sum 0:  over cohort 0, a row adds at most 1
+-- value 0: count(*) each in [0, 1], field p, gate 1
 -- output YEAR(day) integer: k0
 -- output MONTH(day) integer: k1
 -- output COUNT(*) integer: v0
@@ -237,7 +256,9 @@ SELECT COUNT(*) FROM visits WHERE ward LIKE '%i%' AND ward NOT IN ('icu') AND wa
 -- where (ward in {0, 2} and not (ward = 0) and ward in {0, 1} and not (ward <> ward))
 -- cohort 0: all
 -- gate 0: cohort 0
--- value 0: count(*) each in [0, 1], field p, gate 0
+-- gate 1: cohort 0, sums 0
+-- sum 0:  over cohort 0, a row adds at most 1
+-- value 0: count(*) each in [0, 1], field p, gate 1
 -- output COUNT(*) integer: v0
 -- uses visits.ward: filter
 
@@ -247,7 +268,9 @@ SELECT COUNT(*) FROM visits WHERE crp = 0.15 OR temp >= -4.995 OR los <> 99 OR l
 -- where (crp <> crp or temp >= -499 or los = los or los > 41)
 -- cohort 0: all
 -- gate 0: cohort 0
--- value 0: count(*) each in [0, 1], field p, gate 0
+-- gate 1: cohort 0, sums 0
+-- sum 0:  over cohort 0, a row adds at most 1
+-- value 0: count(*) each in [0, 1], field p, gate 1
 -- output COUNT(*) integer: v0
 -- uses visits.crp: filter
 -- uses visits.los: filter
@@ -291,15 +314,19 @@ SELECT 100.0 * COUNT(crp) / NULLIF(COUNT(*), 0), ROUND(AVG(crp), 1), COALESCE(SU
 -- cohort 1: (crp is not null) is not true
 -- cohort 2: crp is not null
 -- gate 0: cohort 0
--- gate 1: cohort 2, and outside it 1
--- gate 2: cohort 2, and outside it 1, sums 0
--- gate 3: cohort 0, sums 1
--- sum 0: crp over cohort 2, a row adds at most 5000
--- sum 1: los over cohort 0, a row adds at most 40
+-- gate 1: cohort 2, and outside it 1, sums 0, 1
+-- gate 2: cohort 0, sums 2
+-- gate 3: cohort 2, and outside it 1, sums 3
+-- gate 4: cohort 0, sums 4
+-- sum 0:  over cohort 2, a row adds at most 1
+-- sum 1:  over cohort 1, a row adds at most 1
+-- sum 2:  over cohort 0, a row adds at most 1
+-- sum 3: crp over cohort 2, a row adds at most 5000
+-- sum 4: los over cohort 0, a row adds at most 40
 -- value 0: count(*) each in [0, 1], field p, gate 1
--- value 1: count(*) each in [0, 1], field p, gate 0
--- value 2: sum(crp) each in [0, 5000], field p, gate 2
--- value 3: sum(los) each in [-3, 40], field p, gate 3
+-- value 1: count(*) each in [0, 1], field p, gate 2
+-- value 2: sum(crp) each in [0, 5000], field p, gate 3
+-- value 3: sum(los) each in [-3, 40], field p, gate 4
 -- output 100.0 * COUNT(crp) / NULLIF(COUNT(*), 0) double: ((100 * v0) / nullif(v1, 0))
 -- output ROUND(AVG(crp), 1) double: round(avg(v0, (1/10 v2)), 1)
 -- output COALESCE(SUM(los), 0) integer: coalesce(sum(v1, v3), 0)
@@ -313,19 +340,21 @@ SELECT REGR_SLOPE(crp, los), REGR_COUNT(crp, los), REGR_AVGX(crp, los) FROM visi
 -- cohort 1: (crp is not null) is not true
 -- cohort 2: crp is not null
 -- gate 0: cohort 0
--- gate 1: cohort 2, and outside it 1
--- gate 2: cohort 2, and outside it 1, sums 0, 1
--- gate 3: cohort 2, and outside it 1, sums 2
--- gate 4: cohort 2, and outside it 1, sums 3, 4
--- gate 5: cohort 2, and outside it 1, sums 5
--- gate 6: cohort 2, and outside it 1, sums 6
--- sum 0: los over cohort 2, a row adds at most 40
--- sum 1: los over cohort 1, a row adds at most 40
--- sum 2: crp over cohort 2, a row adds at most 5000
--- sum 3: los * los over cohort 2, a row adds at most 1600
--- sum 4: los * los over cohort 1, a row adds at most 1600
--- sum 5: crp * crp over cohort 2, a row adds at most 25000000
--- sum 6: crp * los over cohort 2, a row adds at most 200000
+-- gate 1: cohort 2, and outside it 1, sums 0, 1
+-- gate 2: cohort 2, and outside it 1, sums 2, 3
+-- gate 3: cohort 2, and outside it 1, sums 4
+-- gate 4: cohort 2, and outside it 1, sums 5, 6
+-- gate 5: cohort 2, and outside it 1, sums 7
+-- gate 6: cohort 2, and outside it 1, sums 8
+-- sum 0:  over cohort 2, a row adds at most 1
+-- sum 1:  over cohort 1, a row adds at most 1
+-- sum 2: los over cohort 2, a row adds at most 40
+-- sum 3: los over cohort 1, a row adds at most 40
+-- sum 4: crp over cohort 2, a row adds at most 5000
+-- sum 5: los * los over cohort 2, a row adds at most 1600
+-- sum 6: los * los over cohort 1, a row adds at most 1600
+-- sum 7: crp * crp over cohort 2, a row adds at most 25000000
+-- sum 8: crp * los over cohort 2, a row adds at most 200000
 -- value 0: count(*) each in [0, 1], field p, gate 1
 -- value 1: sum(los) each in [-3, 40], field p, gate 2
 -- value 2: sum(crp) each in [0, 5000], field p, gate 3
@@ -346,7 +375,9 @@ SELECT a.icu, b.ward, COUNT(*) FROM visits a JOIN visits b ON a.pid = b.pid GROU
 -- key ward: b.ward in [0, 2] and NULL
 -- cohort 0: all
 -- gate 0: cohort 0
--- value 0: count(*) each in [0, 1], field p, gate 0
+-- gate 1: cohort 0, sums 0
+-- sum 0:  over cohort 0, a row adds at most 1
+-- value 0: count(*) each in [0, 1], field p, gate 1
 -- output icu boolean: k0
 -- output ward text: k1
 -- output COUNT(*) integer: v0
@@ -362,7 +393,9 @@ GROUP BY "ph.ecog"
 -- key ph.ecog: ph.ecog in [0, 4] and NULL
 -- cohort 0: all
 -- gate 0: cohort 0
--- value 0: count(*) each in [0, 1], field p, gate 0
+-- gate 1: cohort 0, sums 0
+-- sum 0:  over cohort 0, a row adds at most 1
+-- value 0: count(*) each in [0, 1], field p, gate 1
 -- output ph.ecog integer: k0
 -- output COUNT(*) integer: v0
 -- uses visits.ph.ecog: group
@@ -408,16 +441,23 @@ SELECT SUM(crp), AVG(temp) FROM visits
 -- cohort 6: (temp is not null) is not true
 -- cohort 7: temp is not null
 -- gate 0: cohort 0
--- gate 1: cohort 2, and outside it 1, 3, 4, 5
--- gate 2: cohort 2, and outside it 1, 3, 4, 5, sums 0, 1, 2
--- gate 3: cohort 7, and outside it 6, 3, 4, 5
--- gate 4: cohort 7, and outside it 6, 3, 4, 5, sums 3, 4, 5
--- sum 0: crp over cohort 2, a row adds at most 5000
--- sum 1: crp over cohort 4, a row adds at most 5000
--- sum 2: crp over cohort 5, a row adds at most 5000
--- sum 3: temp over cohort 7, a row adds at most 4500
--- sum 4: temp over cohort 3, a row adds at most 4500
--- sum 5: temp over cohort 5, a row adds at most 4500
+-- gate 1: cohort 2, and outside it 1, 3, 4, 5, sums 0, 1, 2, 3, 4
+-- gate 2: cohort 2, and outside it 1, 3, 4, 5, sums 5, 6, 7
+-- gate 3: cohort 7, and outside it 6, 3, 4, 5, sums 2, 3, 4, 8, 9
+-- gate 4: cohort 7, and outside it 6, 3, 4, 5, sums 10, 11, 12
+-- sum 0:  over cohort 2, a row adds at most 1
+-- sum 1:  over cohort 1, a row adds at most 1
+-- sum 2:  over cohort 3, a row adds at most 1
+-- sum 3:  over cohort 4, a row adds at most 1
+-- sum 4:  over cohort 5, a row adds at most 1
+-- sum 5: crp over cohort 2, a row adds at most 5000
+-- sum 6: crp over cohort 4, a row adds at most 5000
+-- sum 7: crp over cohort 5, a row adds at most 5000
+-- sum 8:  over cohort 7, a row adds at most 1
+-- sum 9:  over cohort 6, a row adds at most 1
+-- sum 10: temp over cohort 7, a row adds at most 4500
+-- sum 11: temp over cohort 3, a row adds at most 4500
+-- sum 12: temp over cohort 5, a row adds at most 4500
 -- value 0: count(*) each in [0, 1], field p, gate 1
 -- value 1: sum(crp) each in [0, 5000], field p, gate 2
 -- value 2: count(*) each in [0, 1], field p, gate 3
@@ -435,11 +475,13 @@ SELECT SUM(crp), AVG(temp) FROM visits WHERE crp > 3 AND temp IS NOT NULL
 -- gate 0: cohort 0
 -- gate 1: cohort 0, sums 0
 -- gate 2: cohort 0, sums 1
--- sum 0: crp over cohort 0, a row adds at most 5000
--- sum 1: temp over cohort 0, a row adds at most 4500
--- value 0: count(*) each in [0, 1], field p, gate 0
--- value 1: sum(crp) each in [0, 5000], field p, gate 1
--- value 2: sum(temp) each in [-500, 4500], field p, gate 2
+-- gate 3: cohort 0, sums 2
+-- sum 0:  over cohort 0, a row adds at most 1
+-- sum 1: crp over cohort 0, a row adds at most 5000
+-- sum 2: temp over cohort 0, a row adds at most 4500
+-- value 0: count(*) each in [0, 1], field p, gate 1
+-- value 1: sum(crp) each in [0, 5000], field p, gate 2
+-- value 2: sum(temp) each in [-500, 4500], field p, gate 3
 -- output SUM(crp) decimal(1): sum(v0, (1/10 v1))
 -- output AVG(temp) double: avg(v0, (1/100 v2))
 -- uses visits.crp: aggregate, filter

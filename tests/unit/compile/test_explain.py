@@ -115,7 +115,7 @@ def test_decimals_dates_and_missing_values_are_spelt_as_the_analyst_does() -> No
         ),
         (
             "count of rows where day >= DATE '2020-01-01' and crp > 2.5, pooled over 3 owners, for the answer, "
-            "if it has enough persons where crp > 2.5, and enough others"
+            "if it has enough persons where crp > 2.5, and enough others, and no few persons make up most of it"
         ),
         (
             "for the answer and each of the 3 sets of persons that its numbers are about: "

@@ -37,6 +37,10 @@ def drop_gate_cells(plan: Any) -> None:
         gate["also"] = []
 
 
+def without_complement(value: Any) -> None:
+    next(gate for gate in value["gates"] if gate["complement"] is not None).update(complement=None)
+
+
 def weaker_gate(plan: Any) -> None:
     """A value with a condition hangs on the whole cell's gate."""
     value = next(value for value in plan["values"] if value["gate"] != 0)
@@ -85,7 +89,7 @@ LIES: dict[str, tuple[Callable[[Any], object], str]] = {
         "values[0]",
     ),
     "too small a bound": (lambda p: p["values"][2].update(high=1, low=0), "values[2]"),
-    "gate without complement": (lambda p: p["gates"][1].update(complement=None), "gates: not those"),
+    "gate without complement": (without_complement, "gates: not those"),
     "gate with a wrong complement": (lambda p: p["gates"][1].update(complement=0), "gates: not those"),
     "gate without its cells": (drop_gate_cells, "gates: not those"),
     "first gate not the whole cell": (lambda p: p["gates"].reverse(), "the first is the whole cell"),

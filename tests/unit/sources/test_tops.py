@@ -12,7 +12,7 @@ import pytest
 
 from mpcd.plan.ir import LogicalPlan
 from mpcd.plan.monomials import Magnitude
-from mpcd.plan.nodes import ColumnRef
+from mpcd.plan.nodes import ColumnRef, IsNotTrue
 from mpcd.plan.planner import plan_sql
 from mpcd.roster import Roster, Table
 from mpcd.sources import engine_child, tops
@@ -109,7 +109,10 @@ def test_persons_with_several_rows_are_added_up_first(roster: Roster, rows: int,
     data = some_rows(roster.table("visits"), rows, random.Random(rows))
     passes: dict[int, Test] = dict.fromkeys(range(len(plan.cohorts)), everybody)
     conditions = [cohort.condition for cohort in plan.cohorts]
-    passes[conditions.index(plan.values[-1].condition)] = lambda row: row["temp"] is not None
+    given = plan.values[-1].condition
+    assert given is not None
+    passes[conditions.index(given)] = lambda row: row["temp"] is not None
+    passes[conditions.index(IsNotTrue(given))] = lambda row: row["temp"] is None
 
     def cell_of(row: Row) -> int:
         return plan.keys[0].count if row["icu"] is None else int(row["icu"])
