@@ -212,7 +212,7 @@ class NodeBackend:
 
     async def ledger_verify(self) -> Map:
         """See `Backend`."""
-        report = await self._node.journal.run(self._node.store.verify_ledger)
+        report = await self._node.journal.apart(self._node.store.verify_ledger)
         return {
             "entries": report.head.count,
             "head": report.head.hash,
@@ -223,7 +223,7 @@ class NodeBackend:
 
     async def ledger_entries(self, from_seq: int | None, count: int) -> list[Map]:
         """See `Backend`."""
-        rows = await self._node.journal.run(partial(self._ledger_rows, from_seq, count))
+        rows = await self._node.journal.apart(partial(self._ledger_rows, from_seq, count))
         policy = self._node.policy.everybody()
         return [entry_map(row, policy) for row in rows]
 

@@ -65,8 +65,19 @@ class StoreJournal:
         Raises:
             LedgerInvalid: whoever found it, an append or a check: the store does no more work from then on.
         """
+        return await self._on(self._limiter, work)
+
+    async def apart(self, work: Callable[[], T]) -> T:
+        """Do `work` that reads on connections of its own, beside the thread that commits: no session waits for it.
+
+        Raises:
+            LedgerInvalid: as `run`.
+        """
+        return await self._on(self._apart, work)
+
+    async def _on(self, limiter: trio.CapacityLimiter, work: Callable[[], T]) -> T:
         try:
-            return await trio.to_thread.run_sync(work, limiter=self._limiter)
+            return await trio.to_thread.run_sync(work, limiter=limiter)
         except LedgerInvalid as error:
             self._store.distrust(str(error))
             if not self._told:

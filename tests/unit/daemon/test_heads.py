@@ -452,6 +452,141 @@ def test_a_head_of_another_party_is_malformed(world: World) -> None:
         trio.run(world.heads[B].receive, A, {"head": b"x", "first": 0, "headers": b"", "losses": []})
 
 
+def test_a_head_that_its_party_did_not_sign_is_remembered_by_nobody(world: World) -> None:
+    """Right in everything but the signature: kept, it would be no evidence, and witnessed, a forgery of ours."""
+    world.note(A, 3)
+
+    def twist(_party: PartyId, payload: dict[str, object]) -> dict[str, object]:
+        encoded = payload["head"]
+        assert isinstance(encoded, bytes)
+        own = SignedHead.from_bytes(encoded)
+        forged = SignedHead.make(own.party, own.ledger_id, own.head, own.at_milliseconds, world.signing[C])
+        return {**payload, "head": forged.to_bytes()}
+
+    world.twist = twist
+    assert all("did not sign" in text for text in world.exchange(A).values())
+    for party in (B, C):
+        (peer,) = world.stores[party].read(lambda c: heads.peers(c, [A]))
+        assert peer.remembered is None
+
+
+def test_a_party_speaks_of_its_own_ledger_alone(world: World) -> None:
+    """Signed rightly by A, about C: kept, it would make B accuse C of having cut its ledger."""
+    world.note(A, 3)
+    world.note(C, 2)
+    world.exchange(C)
+    known = world.stores[B].read(lambda c: heads.remembered(c, C))
+    assert known is not None
+
+    def twist(_party: PartyId, payload: dict[str, object]) -> dict[str, object]:
+        theirs = SignedHead.make(C, known.ledger_id, LedgerHead(9, bytes(32)), known.at_milliseconds, world.signing[A])
+        return {**payload, "head": theirs.to_bytes(), "headers": b"", "first": 9}
+
+    world.twist = twist
+    assert "another party's head" in world.exchange(A)[B]
+    assert world.stores[B].read(lambda c: heads.remembered(c, C)) == known
+    assert all(row.kind != "heads" for row in world.stores[B].ledger_entries(0, 20))
+
+
+def test_a_witness_without_the_peers_signature_is_not_kept(world: World) -> None:
+    world.note(A, 3)
+    honest = world.heads[B].receive
+
+    async def forged(party: PartyId, payload: dict[str, object]) -> dict[str, object]:
+        answer = await honest(party, payload)
+        encoded = payload["head"]
+        assert isinstance(encoded, bytes)
+        word = chain.Witness.make(SignedHead.from_bytes(encoded), B, 1, world.signing[C])
+        return {**answer, "witness": word.to_bytes()}
+
+    world.heads[B].receive = forged  # type: ignore[method-assign]  # a liar
+    assert "did not sign what it saw" in world.exchange(A)[B]
+    (peer,) = world.stores[A].read(lambda c: heads.peers(c, [B]))
+    assert peer.witness is None
+
+
+def decided(world: World, shown: SignedHead, *admitted: chain.Loss) -> heads.Verdict:
+    """What B makes of a head that A shows, with these admissions, signatures aside."""
+    return world.stores[B].write(
+        lambda c, append: heads.remember(c, append, shown, 0, [], admitted, int(world.now * 1000)), now=world.now
+    )
+
+
+def test_an_admission_covers_what_was_seen_before_it_alone(world: World) -> None:
+    """One that was never shown to B excuses no cut of what B saw later, and no other party's."""
+    world.note(A, 9)
+    world.exchange(A)
+    known = world.stores[B].read(lambda c: heads.remembered(c, A))
+    assert known is not None
+    at, key = known.at_milliseconds, world.signing[A]
+
+    def head(count: int, when: int, party: PartyId = A, ledger: bytes = known.ledger_id) -> SignedHead:
+        return SignedHead.make(party, ledger, LedgerHead(count, bytes(32)), when, key)
+
+    shown = head(5, at + 1000)
+    for loss in (
+        chain.Loss.make(head(3, at - 500), head(10, at - 1000), "before it was seen", key),
+        chain.Loss.make(head(3, at + 500), head(6, at - 1000), "of fewer entries", key),
+        chain.Loss.make(head(3, at + 500), head(10, at, ledger=bytes(32)), "of another ledger", key),
+        chain.Loss.make(head(3, at + 500, C), head(10, at, C), "of another party", key),
+    ):
+        verdict = decided(world, shown, loss)
+        assert verdict.outcome == "trouble", loss.reason
+        assert world.stores[B].read(lambda c: heads.remembered(c, A)) == known
+        assert world.stores[B].read(lambda c: heads.remembered(c, C)) is None
+    good = chain.Loss.make(head(3, at + 500), known, "honest", key)
+    assert decided(world, shown, good) == heads.Verdict("go on", first=3)
+    assert decided(world, head(2, at + 2000), good).outcome == "trouble"
+
+
+def test_what_was_admitted_as_lost_no_longer_speaks_against_the_ledger(world: World) -> None:
+    """Whoever lost entries in earnest still has the peers' signatures of them."""
+    world.note(A, 6)
+    world.exchange(A)
+    with closing(sqlite3.connect(world.directory(A) / FILE_NAME)) as connection:
+        signed = connection.execute("SELECT * FROM witness").fetchall()
+    assert len(signed) == 2
+
+    def lose(connection: sqlite3.Connection) -> None:
+        cut(connection)
+        connection.executemany("INSERT INTO witness VALUES (?, ?, ?, ?)", signed)
+
+    world.edit(A, lose)
+    with pytest.raises(LedgerInvalid):
+        verify_ledger(world.directory(A))
+    world.exchange(A)
+    trio.run(world.heads[A].admit, "the disk failed")
+    verify_ledger(world.directory(A))
+    assert world.exchange(A) == {B: "seen", C: "seen"}
+
+
+def test_a_loss_that_its_party_did_not_admit_excuses_nothing(world: World) -> None:
+    world.note(A, 6)
+    world.exchange(A)
+    world.edit(A, cut)
+    lost = world.stores[B].read(lambda c: heads.remembered(c, A))
+    assert lost is not None
+
+    def twist(_party: PartyId, payload: dict[str, object]) -> dict[str, object]:
+        encoded = payload["head"]
+        assert isinstance(encoded, bytes)
+        forged = chain.Loss.make(SignedHead.from_bytes(encoded), lost, "nothing to see", world.signing[C])
+        return {**payload, "losses": [forged.to_bytes()]}
+
+    world.twist = twist
+    assert all("did not sign" in text for text in world.exchange(A).values())
+    assert world.stores[B].read(lambda c: heads.remembered(c, A)) == lost
+    assert all(row.kind != "heads" for row in world.stores[B].ledger_entries(0, 20))
+
+
+def test_a_ledger_begun_anew_contradicts_what_was_signed_of_the_old_one(world: World) -> None:
+    world.note(A, 3)
+    other = SignedHead.make(A, bytes(32), LedgerHead(1, bytes(32)), 1, world.signing[A])
+    why = world.stores[A].read(lambda c: heads.contradicts(c, other))
+    assert why is not None
+    assert "another ledger" in why
+
+
 def test_a_change_of_a_partys_key_is_an_entry(world: World) -> None:
     keys = {party: (f"sign{party}", f"channel{party}") for party in PARTIES}
 
