@@ -18,7 +18,8 @@ from mpcd.errors import Refusal, RequestInvalid
 from mpcd.governance import money
 from mpcd.governance.asked import Asked, Decision
 from mpcd.governance.cover import RULE, Coverage, Held, Spent, cover, price_debits
-from mpcd.governance.price import Month, QueryPrice
+from mpcd.governance.entries import Debit
+from mpcd.governance.price import Month, QueryPrice, month_fees
 from mpcd.governance.quote import Line, accepted_line
 from mpcd.identity import VerifyKey
 from mpcd.ids import PartyId
@@ -59,19 +60,21 @@ def licensed(
     if not isinstance(found, Coverage):
         return Decision(refusals=found)
     if accepted is not None:
-        return _as_quoted(found, asked, accepted[0])
-    line = line_of(found, asked)
-    if asked.kind == "sql" and found.price.minor > 0:
-        price = money.amount(found.price.minor, found.currency)
+        return _as_quoted(found, asked, accepted[0], _used_once(asked))
+    line = line_of(found, asked, spent)
+    if asked.kind == "sql" and found.price.minor + line.month_minor > 0:
+        price = money.amount(found.share, found.currency)
+        monthly = money.amount(line.month_minor, found.currency)
+        month = f" and {monthly} for the month, of which it is the first query," if line.month_minor else ""
         message = (
-            f"party {asked.party} asks {price} for this query under your licence {found.held.name}; "
+            f"party {asked.party} asks {price} for this query{month} under your licence {found.held.name}; "
             "get a quote and accept it (mpcctl quote, then mpcctl sql --accept)"
         )
         return Decision(refusals=(Refusal(asked.party, RULE, price, message),))
     return Decision(debits=found.debits, line=line)
 
 
-def line_of(found: Coverage, asked: Asked) -> Line:
+def line_of(found: Coverage, asked: Asked, spent: Spent) -> Line:
     """This owner's price for the question, from now on for as long as quotes hold."""
     agreement = found.held.agreement
     return Line(
@@ -86,13 +89,33 @@ def line_of(found: Coverage, asked: Asked) -> Line:
         pool_minor=found.price.minor if found.split is not None else None,
         tax=dict(agreement.offer.tax),
         valid_until=min(asked.at + limits.QUOTE_VALID_SECONDS * 1000, found.held.until - 1),
+        month_minor=_month_share(found, asked, spent),
     )
 
 
-def _as_quoted(found: Coverage, asked: Asked, line: Line) -> Decision:
+def _month_share(found: Coverage, asked: Asked, spent: Spent) -> int:
+    """This party's share of the monthly fee, if no query of the month has made it due yet."""
+    month, one = Month.of(asked.at), found.held
+    if spent(one.account("queries"), month.start_ms) > 0:
+        return 0
+    agreement = one.agreement
+    fees = month_fees(agreement.rate, month, accepted_ms=agreement.begins_at, until_ms=one.until, used=True)
+    due = sum(fee.minor for fee in fees if fee.kind == "per_month")
+    return agreement.offer.share(due)[asked.party] if due else 0
+
+
+def _used_once(asked: Asked) -> Debit:
+    """A quote is accepted by one request: whoever repeats a command does not pay twice unasked."""
+    assert asked.quote_digest is not None
+    message = f"party {asked.party}: this quote was used before; get a new one, and pay again only if you mean to"
+    refusal = Refusal(asked.party, "quote", "the quote", message)
+    return Debit(f"quote {asked.quote_digest.hex()}", 1, 1, refusal)
+
+
+def _as_quoted(found: Coverage, asked: Asked, line: Line, once: Debit) -> Decision:
     """Book what our own line says, and nothing else."""
     price = QueryPrice(line.minor if line.pool_minor is None else line.pool_minor, line.free, line.capped)
     month = Month.of(asked.at)
     changed = {debit.account for debit in price_debits(found.held, asked.party, month, found.price)}
     kept = tuple(debit for debit in found.debits if debit.account not in changed)
-    return Decision(debits=(*kept, *price_debits(found.held, asked.party, month, price)), line=line)
+    return Decision(debits=(once, *kept, *price_debits(found.held, asked.party, month, price)), line=line)

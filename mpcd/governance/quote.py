@@ -8,6 +8,8 @@ finds its own line in it, checks its own signature, that the line is for this ve
 what the line says: the price that was quoted is the price, whatever has happened since.  All parties look at the lines
 that the owners then bring to the session (`check_brought`): what is not in the accepted quote gets on no receipt.
 
+A quote is used once: each owner books its digest with the session.
+
 Two things bound that promise.  A line names what it was counted as (one of the free queries, or below the monthly
 maximum), and the transaction that books it moves the counters; where they have moved on, the request is refused and a
 new quote is asked for.  And a line is short-lived (`valid_until`).
@@ -56,10 +58,14 @@ class Line:
     """Recorded as agreed, not computed: `treatment`, `rate_percent`, `note`."""
     valid_until: int
     """Milliseconds since 1970: agreement after this moment needs a new line."""
+    month_minor: int = 0
+    """This party's share of the monthly fee that falls due if this is the month's first query; told, and owed by the
+    month, not by the query."""
 
     def __post_init__(self) -> None:
         _require(len(self.question) == canonical.DIGEST_BYTES and len(self.licence) == canonical.DIGEST_BYTES)
         _require(self.currency in money.EXPONENTS and money.checked(self.minor) >= 0)
+        _require(money.checked(self.month_minor) >= 0)
         _require(self.pool_minor is None or self.minor <= money.checked(self.pool_minor))
         _require(len(self.tax) <= limits.TAX_FIELDS_MAX and 0 <= self.valid_until < 2**50)
 
@@ -109,6 +115,7 @@ class Line:
             "capped": bool,
             "tax": dict,
             "valid_until": int,
+            "month_minor": int,
         }
         _require(all(type(known[name]) is kind for name, kind in kinds.items()))
         _require(known["pool_minor"] is None or type(known["pool_minor"]) is int)

@@ -118,6 +118,7 @@ def test_the_quoted_price_is_the_price() -> None:
     assert isinstance(decision.line, Line)
     assert decision.line.sign(party_key(1)) == quote.lines[0]
     assert [(debit.account, debit.amount, debit.limit) for debit in decision.debits] == [
+        (f"quote {quote.digest().hex()}", 1, 1),
         (one.account("queries"), 1, None),
         (one.account("charged", "2026-11"), 500, 700),
     ]
@@ -125,13 +126,45 @@ def test_the_quoted_price_is_the_price() -> None:
 
 def test_a_pool_s_monthly_maximum_counts_the_whole_price() -> None:
     one = held(pool(1, 2, price=PricePlan("EUR", Rate(per_query=1000, max_per_month=1500))))
-    decision = decide(one, asked(quote=quoted(one)))
+    quote = quoted(one)
+    decision = decide(one, asked(quote=quote))
     assert isinstance(decision.line, Line)
     assert decision.line.minor == 500
     assert [(debit.account, debit.amount, debit.limit) for debit in decision.debits] == [
+        (f"quote {quote.digest().hex()}", 1, 1),
         (one.account("queries"), 1, None),
         (one.account("charged", "2026-11"), 1000, 1500),
     ]
+
+
+def test_the_first_query_of_a_month_says_what_the_month_costs_and_is_accepted() -> None:
+    monthly = held(offer(price=PricePlan("EUR", Rate(per_query=0, per_month=3000))))
+    line = decide(monthly, asked("quote")).line
+    assert isinstance(line, Line)
+    assert (line.minor, line.month_minor > 0) == (0, True)
+    assert "for the month, of which it is the first query" in said(decide(monthly, asked()))
+    assert decide(monthly, asked(quote=quoted(monthly))).refusals == ()
+    later = decide(monthly, asked(), {"queries": 1})
+    assert isinstance(later.line, Line)
+    assert (later.refusals, later.line.month_minor) == ((), 0)
+
+
+def test_a_pool_shares_the_month() -> None:
+    line = decide(held(pool(1, 2, price=PricePlan("EUR", Rate(per_month=3000)))), asked("quote")).line
+    whole = decide(held(offer(price=PricePlan("EUR", Rate(per_month=3000)))), asked("quote")).line
+    assert isinstance(line, Line)
+    assert isinstance(whole, Line)
+    assert 2 * line.month_minor == whole.month_minor
+
+
+def test_a_quote_is_accepted_once() -> None:
+    one = held(PAID)
+    quote = quoted(one)
+    first, second = decide(one, asked(quote=quote)).debits[0], decide(one, asked(quote=quote)).debits[0]
+    assert first == second
+    assert (first.amount, first.limit) == (1, 1)
+    assert first.refusal is not None
+    assert "used before" in first.refusal.message
 
 
 def test_a_quote_holds_to_the_last_moment_that_it_names() -> None:
@@ -156,6 +189,7 @@ def test_a_line_is_for_its_own_licence() -> None:
     assert isinstance(decision.line, Line)
     assert decision.line.licence == first.digest
     assert {debit.account for debit in decision.debits} == {
+        f"quote {quoted(first).digest().hex()}",
         first.account("queries"),
         first.account("charged", "2026-11"),
     }
