@@ -161,6 +161,8 @@ class _View:
             else:
                 self.by_column.setdefault(names[column], []).append(split)
         self.rest = frozenset(region.rest)
+        self.apart: list[_View] = []
+        """Of a full view: those of its definition that share no row with it, in any database."""
         self.sides: dict[int, int] = {}
         """By cell, where it stands among the sides."""
 
@@ -445,6 +447,9 @@ class _Planner:
         for region in definition.sets:
             family = self._families.setdefault(Family(definition, region), len(self._families))
             views += [_View(family, definition, region, some, ground) for some in kept]
+        full = [view for view in views if view.is_full]
+        for view in full:
+            view.apart = [other for other in full if _are_apart(view, other)]
         return views
 
     def _ground(self, definition: Definition) -> _Ground | None:
@@ -549,14 +554,16 @@ class _Planner:
         """The cells of the answer that go if the fine cells' suppressed ones could be told together."""
         if fine.is_margin(parts):
             return
-        known = (id(hidden), fine.family, cells.tobytes() + b"|" + parts.tobytes())
-        if known not in self._bands:
-            sides = [self._cell(fine, part) for part in parts.tolist()]
-            self._parts += len(sides)
-            self._band_cells.append((hidden.region, cells))
-            self._bands[known] = sides
-            if len(self._pairs) + self._parts > limits.HISTORY_PAIRS_MAX:
-                raise PlanUnsupported(_TOO_MANY)
+        # A cell may be suppressed for its complement, which whoever has the cell and the whole would have too.
+        for one in (fine, *fine.apart):
+            known = (id(hidden), one.family, cells.tobytes() + b"|" + parts.tobytes())
+            if known not in self._bands:
+                sides = [self._cell(one, part) for part in parts.tolist()]
+                self._parts += len(sides)
+                self._band_cells.append((hidden.region, cells))
+                self._bands[known] = sides
+                if len(self._pairs) + self._parts > limits.HISTORY_PAIRS_MAX:
+                    raise PlanUnsupported(_TOO_MANY)
 
     # -------------------------------------------------------------------------------------------- sides and targets
 
@@ -687,6 +694,13 @@ def _left(view: _View, name: ColumnRef, other: _View) -> Values:
 def _negated(one: Pred, other: Pred) -> bool:
     """Whether one condition is TRUE only where the other is not."""
     return one in {IsNotTrue(other), Not(other)} or other in {IsNotTrue(one), Not(one)}
+
+
+def _are_apart(a: _View, b: _View) -> bool:
+    """Whether two sets of one definition share no row in any database, as a set and its complement."""
+    if any(_negated(one, other) for one in a.rest for other in b.rest):
+        return True
+    return any((_left(a, name, b) & _left(b, name, a)).is_empty for name in a.values.keys() | b.values.keys())
 
 
 def _comparable(a: _View, b: _View) -> bool:

@@ -14,11 +14,13 @@ there are any.  A *target* is one set of this question; it stands if all its pai
 every target that the cell's values follow from stands: its sets in that cell, and the margins that hold the cell.
 
 *Bands.*  A set of one question may be, in every database, the union of several cells of another: ten years beside a
-GROUP BY age.  Then nothing differs, but whoever has the band and the released cells has the suppressed ones together by
-subtraction, as with a total of the same answer (`margins`).  So for each such *band* each owner also gives its persons
-in every cell of it; the cells that fail the floor or `min_owners` must together be nobody, or pass both.  Cells that
-were suppressed for other reasons only add to what is left.  Where a person may be in several cells the sum proves
-nothing, and nobody must be left.  A band is a target like any other.
+GROUP BY age.  Then nothing differs, but whoever has the band and the released cells has the suppressed ones together
+by subtraction, as with a total of the same answer (`margins`).  So for each such *band* each owner also gives its
+persons in every cell of it; the cells that fail the floor or `min_owners` must together be nobody, or pass both.  So
+must those of every set of that question which shares no row with the band's: a cell that was suppressed for its
+complement would give it back beside the whole.  Cells that were suppressed for other reasons only add to what is
+left.  Where a person may be in several cells the sum proves nothing, and nobody must be left.  A band is a target like
+any other.
 
 *Clamping is exact.*  Both rules are monotone and ask of sums whether they reach at most t: sum over others of c reaches
 t exactly if the sum of min(c, t) does; c >= 1 exactly if min(c, t) >= 1.  So an owner gives few bits, and tells the

@@ -283,6 +283,20 @@ def test_keys_that_two_groupings_share_are_a_margin_of_both(third: str) -> None:
         assert (ours, (2 * place, 2 * place + 1)) in found
 
 
+def test_a_band_of_a_set_is_one_of_its_complement_too() -> None:
+    """A cell of women that was hidden for its one man would come back from the band, and the man beside all."""
+    both = "SELECT age // 10, SUM(y), SUM(y) FILTER (WHERE sex = 'F') FROM people GROUP BY 1"
+    women = "SELECT SUM(y) FROM people WHERE sex = 'F' AND age BETWEEN 30 AND 59"
+    for now, before in ((women, both), (both, women)):
+        found = stands(now, before)
+        assert found.layout.bands.tolist() == [3, 3]
+        regions = {found.families[found.sides[side][0]].region for side in found.pairs[found.layout.compared :, 0]}
+        (sexes,) = zip(*(dict(region.columns)[ColumnRef(0, "sex")].runs for region in regions), strict=True)
+        assert sorted(sexes) == [(0, 0), (1, 1)]
+    everybody = women.replace("sex = 'F' AND ", "")
+    assert stands(everybody, both).layout.bands.tolist() == [3], "nobody is beside everybody"
+
+
 def test_a_chain_of_many_values_is_put_together_quickly() -> None:
     pairs = np.array([(value // 2, (value + 1) // 2) for value in range(20_000)])
     one = np.ones(len(pairs), dtype=np.int64)
