@@ -2,8 +2,9 @@
 
 Theory of operation.  Each owner has digests of what tells a person alike everywhere (the linkage columns of its own
 configuration).  All derive one key from the session's id, which hashes every participant's fresh nonce, so that no
-table of keyed digests can be made beforehand and no two checks are alike.  The keyed digest of a person picks one of
-`positions` places, and whether the person is in the sample at all, alike at every owner.
+table of keyed digests can be made beforehand and no two checks are alike.  Two keyed hashes of a person pick one of
+`positions` places, and whether the person is in the sample at all, alike at every owner.  (Digests are as good as
+random already, so linear hashes that are strongly universal do: two persons meet with the chance of 1 / positions.)
 
     input party h    a bitmap B_h of `positions` bits, set where a sampled person of its own falls
     compute parties  shares of: a_h = |B_h|, S = sum of a_h, and T = sum over pairs of |B_h and B_h'|
@@ -66,7 +67,8 @@ _WIDTH: Final = 60
 _LOAD: Final = 8
 """Places for each person of the sample, at least."""
 _KEY_DOMAIN: Final = "overlap-key"
-_DIGEST_BYTES: Final = 16
+_WORDS: Final = 4
+"""32-bit words of a digest."""
 Digests = npt.NDArray[np.int64]
 
 
@@ -99,15 +101,22 @@ def bitmap(digests: Digests, session: SessionId, positions: int, halved: int) ->
         positions: how many places there are.
         halved: see `halvings`.
     """
-    key = canonical.digest(_KEY_DOMAIN, bytes(session))
-    raw = np.ascontiguousarray(digests, dtype="<i8").tobytes()
+    words = np.ascontiguousarray(digests, dtype="<i8").view("<u4").astype(np.uint64)
+    drawn = hashlib.shake_256(canonical.digest(_KEY_DOMAIN, bytes(session))).digest(2 * (_WORDS + 1) * 8)
+    keys = np.frombuffer(drawn, dtype="<u8").astype(np.uint64).reshape(2, _WORDS + 1)
+    place, lot = (_hashed(words, key) for key in keys)
+    taken = place[lot & np.uint64((1 << halved) - 1) == 0]
     places = np.zeros(positions, dtype=np.uint64)
-    for start in range(0, len(raw), _DIGEST_BYTES):
-        keyed = hashlib.blake2b(raw[start : start + _DIGEST_BYTES], digest_size=8, key=key).digest()
-        number = int.from_bytes(keyed, "little")
-        if not number & ((1 << halved) - 1):
-            places[(number >> halved) % positions] = 1
+    places[taken % np.uint64(positions)] = 1
     return bits.to_planes(places, 1)
+
+
+def _hashed(words: npt.NDArray[np.uint64], key: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """32 bits of each row: the upper half of a_0 x_0 + ... + b mod 2^64 (Dietzfelbinger 1996, strongly universal)."""
+    total = np.full(len(words), key[-1], dtype=np.uint64)
+    for column in range(_WORDS):
+        total += words[:, column] * key[column]
+    return total >> np.uint64(32)
 
 
 class Overlap:
