@@ -20,7 +20,8 @@ greatest of all sums that take the i_h first of each list h, with the i_h togeth
 every choice of a first and a second person.  Each owner gives its numbers u as bits in two's complement, in units that
 make k and p whole, and what is evaluated is the sign of sums of one number per owner: no comparison of secrets, no
 product, and an owner that gives numbers of no person lies about its own part alone, which the inequality without it
-does not contain.
+does not contain.  The others contain it beside the honest owners': what fails there by its choice, or does not, tells
+it about them, bit by bit, if one question may be repeated (THREATS, "Arguments that are our own").
 
 *Persons not disjoint*: a person may be in several lists.  Its contributions together are at most the sums of each
 list's; so the one choice that takes the n first of every list bounds the n largest from above.  (A person whose
