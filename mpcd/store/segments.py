@@ -167,13 +167,13 @@ def _archive_one(
 ) -> Archived:
     private_directory(directory / DIRECTORY)
     path = path_of(directory, first, end - first)
-    segment, times = store.read(
+    segment, times, erased = store.read(
         lambda connection: _write(connection, path, first, end, int(now * 1000), party, key), apart=True
     )
     _check_file(path, segment)
 
     def work(connection: sqlite3.Connection, append: Append) -> None:
-        _unchanged(connection, segment)
+        _unchanged(connection, segment, erased)
         append(
             entries.noted(
                 "archived",
@@ -201,8 +201,8 @@ def _archive_one(
 
 def _write(
     connection: sqlite3.Connection, path: Path, first: int, end: int, at: int, party: PartyId, key: SigningKey
-) -> tuple[Segment, tuple[int, int]]:
-    """Write and sync the file of a range."""
+) -> tuple[Segment, tuple[int, int], int]:
+    """Write and sync the file of a range; its segment, its first and last time, and how many contents were erased."""
     ledger_id, split = connection.execute("SELECT ledger_id, split FROM head").fetchone()
     (last,) = connection.execute("SELECT hash FROM entry WHERE sequence = ?", (end - 1,)).fetchone()
     times = connection.execute(
@@ -221,7 +221,7 @@ def _write(
         tuple(witness for witness in witnesses if witness.seen.ledger_id == ledger_id),
     )
     _replace(path, written(header, connection.execute(_ENTRIES, (first, end)), seal))
-    return segment, (int(times[0]), int(times[1]))
+    return segment, (int(times[0]), int(times[1])), _erased(connection, segment)
 
 
 def _replace(path: Path, parts: Iterator[bytes]) -> None:
@@ -264,7 +264,16 @@ def _check_file(path: Path, segment: Segment) -> None:
         raise StoreFailed(f"the entries from {segment.first} on do not fit their chain; verify the ledger")
 
 
-def _unchanged(connection: sqlite3.Connection, segment: Segment) -> None:
+def _erased(connection: sqlite3.Connection, segment: Segment) -> int:
+    """How many contents of a range are erased; what is erased stays so."""
+    (count,) = connection.execute(
+        "SELECT count(*) FROM content WHERE sequence >= ? AND sequence < ? AND body IS NULL",
+        (segment.first, segment.end),
+    ).fetchone()
+    return int(count)
+
+
+def _unchanged(connection: sqlite3.Connection, segment: Segment, erased: int) -> None:
     """Nobody archived or erased meanwhile.
 
     Raises:
@@ -273,6 +282,8 @@ def _unchanged(connection: sqlite3.Connection, segment: Segment) -> None:
     now = base(connection)
     if (now.count, now.hash) != (segment.first, segment.previous):
         raise StoreFailed("the ledger was archived by somebody else meanwhile; try again")
+    if _erased(connection, segment) != erased:
+        raise StoreFailed("content was erased while its segment was written; archive again")
 
 
 # ------------------------------------------------------------------------------------------------ reading

@@ -18,6 +18,7 @@ from mpcd.governance.segmentfile import SegmentReport
 from mpcd.identity import SigningKey
 from mpcd.ids import PartyId, PlanHash, RequestDigest, SessionId
 from mpcd.store import NonceUse, Store, heads, segments, verify_ledger
+from mpcd.store.ledger import Segment
 from mpcd.store.segments import Archived
 from mpcd.store.store import FILE_NAME
 
@@ -414,4 +415,64 @@ def test_a_file_that_was_written_wrongly_is_not_relied_on(
     with pytest.raises(StoreFailed, match=r"not rightly|do not fit"):
         archive(store, directory)
     assert store.head() == before
+    store.verify_ledger()
+
+
+# ------------------------------------------------------------------------------------------------ two at once
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> None:
+    """Do `work` once, between the writing of a segment's file and the transaction that relies on it."""
+    checked = segments._check_file
+
+    def check(path: Path, segment: Segment) -> None:
+        monkeypatch.setattr(segments, "_check_file", checked)
+        checked(path, segment)
+        work()
+
+    monkeypatch.setattr(segments, "_check_file", check)
+
+
+def test_content_that_is_erased_while_it_is_archived_is_gone_from_the_file_too(
+    store: Store, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file was written before the erasure: relied on, it would keep for ever what nobody knows to be due."""
+    session(store, 1)
+    meanwhile(monkeypatch, lambda: store.erase([0], "asked for", now=NOW + 5))
+    with pytest.raises(StoreFailed, match="erased while"):
+        archive(store, directory)
+    assert segments_here(store, directory) == []
+    (made,) = archive(store, directory)
+    assert b"CANARY" not in made.path.read_bytes()
+    assert store.verify_ledger().erased == 1
+
+
+def test_two_archives_at_once_make_one(store: Store, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session(store, 1)
+    meanwhile(monkeypatch, lambda: archive(store, directory))
+    with pytest.raises(StoreFailed, match="somebody else"):
+        archive(store, directory)
+    assert len(segments_here(store, directory)) == 1
+    store.verify_ledger()
+
+
+def segments_here(store: Store, directory: Path) -> list[Archived]:
+    return store.read(lambda connection: segments.all_of(connection, directory))
+
+
+def test_what_says_that_entries_were_erased_or_archived_is_never_erased(store: Store, directory: Path) -> None:
+    """Neither in the state file nor once it is archived itself: the check of the ledger needs it."""
+    session(store, 1)
+    store.erase([0], "asked for", now=NOW + 5)
+    archive(store, directory, before=NOW + 100)
+    session(store, 2, NOW + 20)
+    kinds = {row.sequence: row.kind for row in store.ledger_entries(0, 100)}
+    (archived,) = (sequence for sequence, kind in kinds.items() if kind == "archived")
+    for sequence in (3, archived):
+        with pytest.raises(NotFound, match="no content that can be erased"):
+            store.erase([sequence], "hide it", now=NOW + 30)
+    archive(store, directory, before=NOW + 100)
+    assert store.ledger_entries(archived, 1) == []
+    with pytest.raises(NotFound, match="no content that can be erased"):
+        store.erase([archived], "hide it", now=NOW + 40)
     store.verify_ledger()
