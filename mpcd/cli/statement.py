@@ -66,22 +66,29 @@ def _print(made: Statement) -> None:
     rows = []
     for (party, licence, currency), minor in made.totals().items():
         queries = [one for one in made.charges if (one.party, one.licence, one.currency) == (party, licence, currency)]
-        fees = sum(fee.minor for fee in made.fees if (fee.party, fee.licence) == (party, licence))
-        fixes = sum(fix.minor for fix in made.corrections if (fix.party, fix.licence) == (party, licence))
+        key = (party, licence, currency)
+        fees = sum(fee.minor for fee in made.fees if (fee.party, fee.licence, fee.currency) == key)
+        fixes = sum(fix.minor for fix in made.corrections if (fix.party, fix.licence, fix.currency) == key)
+        known = made.knows_fees(party, licence)
+        payer = next((one.licensee for one in made.known if one.licence == licence), "-")
         rows.append(
             [
                 str(int(party)),
                 licence.hex()[:16],
+                payer,
                 str(len(queries)),
                 money.number(sum(one.minor for one in queries), currency),
-                money.number(fees, currency),
+                money.number(fees, currency) if known else "not known",
                 money.number(fixes, currency),
-                money.amount(minor, currency),
+                money.amount(minor, currency) if known else f"{money.amount(minor, currency)} and fees",
             ]
         )
     if rows:
         click.echo()
-        write_table(["owner", "licence", "queries", "for queries", "fees", "corrections", "total net"], rows)
+        names = ["owner", "licence", "licensee", "queries", "for queries", "fees", "corrections", "total net"]
+        write_table(names, rows)
+        for currency, minor in sorted(made.owed_to(made.party).items()):
+            click.echo(f"\nowed to party {int(made.party)}: {money.amount(minor, currency)} net")
     else:
         click.echo("nothing is owed for this month")
     for problem in made.problems:
@@ -94,9 +101,9 @@ def _print(made: Statement) -> None:
 @click.pass_context
 def reconcile(context: click.Context, mine: Path, theirs: Path) -> None:
     """Compare two statements of one month, files of `mpcctl statement --month ... --json`; needs no daemon."""
-    from mpcd.governance import statement as statements  # noqa: PLC0415
+    from mpcd.governance import reconcile as reconciling  # noqa: PLC0415
 
-    differences = statements.reconcile(_read(mine), _read(theirs))
+    differences = reconciling.reconcile(_read(mine), _read(theirs))
     for difference in differences:
         click.echo(difference)
     if not differences:
@@ -149,7 +156,8 @@ def correct(  # its arguments, in the order in which people write them
     if as_json:
         write_json(answer)
         return
-    click.echo(f"corrected: licence {show(answer.get('licence'))}, {show(answer.get('month'))}")
+    what = f"{show(answer.get('amount'))} for {show(answer.get('month'))}"
+    click.echo(f"corrected: {what}, licence {show(answer.get('licence'))}")
     if answer.get("not_told"):
         click.echo(f"not told, being away: parties {show(answer.get('not_told'))}; correct again when they are back")
 
@@ -158,10 +166,10 @@ def _read(path: Path) -> Statement:
     from mpcd.governance.statement import Statement  # noqa: PLC0415
 
     try:
-        return Statement.from_value(_from_json(json.loads(path.read_text(encoding="utf-8"))))
+        return Statement.from_value(_from_json(_object(json.loads(path.read_text(encoding="utf-8")))))
     except OSError as error:
         raise ConfigurationInvalid(f"Cannot read the statement: {error.strerror}.", path=str(path)) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RequestInvalid(f"{path} is no statement; make it with `mpcctl statement --month ... --json`") from error
 
 
@@ -176,10 +184,24 @@ def _from_json(value: dict[str, Value]) -> dict[str, Value]:
     return {
         **value,
         "receipts": [[_octets(row[0]), _octets(row[1]), *row[2:]] for row in receipts if isinstance(row, list)],
-        "charges": [_row(row) for row in maps(value, "charges")],
-        "fees": [_row(row) for row in maps(value, "fees")],
+        "charges": [_row(_object(row)) for row in _list(value, "charges")],
+        "fees": [_row(_object(row)) for row in _list(value, "fees")],
+        "licences": [_row(_object(row)) for row in _list(value, "licences")],
         "corrections": [_octets(fix) for fix in (fixes if isinstance(fixes, list) else [])],
     }
+
+
+def _object(value: object) -> dict[str, Value]:
+    if not isinstance(value, dict):
+        raise ValueError("not an object")  # noqa: TRY004  # of the file, not of the program
+    return value
+
+
+def _list(value: dict[str, Value], key: str) -> list[Value]:
+    items = value.get(key)
+    if not isinstance(items, list):
+        raise ValueError("not a list")  # noqa: TRY004  # likewise
+    return items
 
 
 def _row(row: dict[str, Value]) -> dict[str, Value]:

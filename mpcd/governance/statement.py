@@ -16,9 +16,7 @@ statements names the receipt (released there, withheld here), and a correction, 
 *Checks.*  Whoever holds a licence's deed can see whether its lines keep to its prices: no more free queries than
 granted, no query above the price, no month above its maximum.  `problems` says what does not.
 
-*Reconciliation.*  Two parties compare receipt by receipt, in order of time: the first that only one has, that differs,
-or that only one counts, is named (`reconcile`), then corrections and totals.  A session that one party recorded and
-withheld because the other had stopped before it recorded is no difference.
+Where two parties' statements differ, `reconcile.py` says.
 """
 
 from __future__ import annotations
@@ -41,6 +39,8 @@ from mpcd.identity import IdentityError, SigningKey, VerifyKey
 from mpcd.ids import PartyId, SessionId
 
 STATEMENT_VERSION: Final = 1
+CORRECTION_FACTOR_MAX: Final = 100
+"""A charge beyond so many times what a month comes to is taken for a slip of the pen."""
 _TIME_END: Final = 2**47
 """Milliseconds since 1970: no session and no correction is of the year 6429 or later."""
 CORRECTION_DOMAIN: Final = "receipt-correction"
@@ -72,6 +72,19 @@ class Listed(NamedTuple):
     standing: Standing
     parties: tuple[PartyId, ...]
     """Who took part, and so holds the same receipt."""
+
+
+class Known(NamedTuple):
+    """One licence whose deed the maker of a statement holds: who pays, and whose fees it can tell."""
+
+    licence: bytes
+    owners: tuple[PartyId, ...]
+    currency: str
+    licensee: str
+    tax_id: str
+    begins_at: int
+    until: int
+    """The first moment at which it is no longer in force, milliseconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +219,12 @@ class Statement:
     corrections: tuple[Correction, ...]
     problems: tuple[str, ...]
     """Where lines do not keep to the prices of a licence whose deed is at hand."""
+    known: tuple[Known, ...] = ()
+    """Licences in force in the month whose deeds are at hand, by name; of others only charges are known here."""
+
+    def knows_fees(self, party: PartyId, licence: bytes) -> bool:
+        """Whether the fees of this licence for this owner can be told here: only from its deed."""
+        return any(one.licence == licence and party in one.owners for one in self.known)
 
     def totals(self) -> dict[tuple[PartyId, bytes, str], int]:
         """Minor units by owner, licence and currency."""
@@ -271,6 +290,18 @@ class Statement:
                 for (party, licence, currency), minor in self.totals().items()
             ],
             "problems": list(self.problems),
+            "licences": [
+                {
+                    "licence": one.licence,
+                    "owners": [int(owner) for owner in one.owners],
+                    "currency": one.currency,
+                    "licensee": one.licensee,
+                    "tax_id": one.tax_id,
+                    "begins_at": one.begins_at,
+                    "until": one.until,
+                }
+                for one in self.known
+            ],
         }
 
     @classmethod
@@ -287,7 +318,8 @@ class Statement:
                 charges=tuple(_charge(row) for row in fields["charges"]),
                 fees=tuple(_fee(row) for row in fields["fees"]),
                 corrections=tuple(Correction.from_bytes(cast("bytes", data)) for data in fields["corrections"]),
-                problems=tuple(cast("list[str]", fields["problems"])),
+                problems=tuple(_typed(problem, str) for problem in fields["problems"]),
+                known=tuple(_known(row) for row in fields["licences"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise RequestInvalid(
@@ -358,7 +390,25 @@ def make(
     rows = tuple(
         Listed(one.receipt.session, one.name, one.receipt.at, one.standing, one.receipt.parties) for one in own
     )
-    return Statement(party, consortium, month, rows, charges, fees, tuple(fixes), problems)
+    known = tuple(
+        sorted(
+            _known_of(deed) for deed in deeds if deed.agreement.begins_at < month.end_ms and deed.until > month.start_ms
+        )
+    )
+    return Statement(party, consortium, month, rows, charges, fees, tuple(fixes), problems, known)
+
+
+def _known_of(deed: Deed) -> Known:
+    agreement = deed.agreement
+    return Known(
+        agreement.digest,
+        tuple(agreement.offer.owners),
+        agreement.offer.price.currency,
+        agreement.acceptance.licensee,
+        agreement.acceptance.tax_id,
+        agreement.begins_at,
+        deed.until,
+    )
 
 
 def _charges(receipt: Receipt, keys: Mapping[PartyId, VerifyKey]) -> list[Charge]:
@@ -429,64 +479,34 @@ def _room(rate: Rate) -> int:
     return max(rate.max_per_month - rate.per_month, 0)
 
 
-# ------------------------------------------------------------------------------------------------ reconciling
+# ------------------------------------------------------------------------------------------------ corrections
 
 
-def reconcile(mine: Statement, theirs: Statement) -> list[str]:
-    """Where two parties' statements of one month differ, the first receipt first; empty if they reconcile.
+def correction_problem(
+    deed: Deed, month_so_far: Statement, party: PartyId, month: Month, currency: str, minor: int
+) -> str | None:
+    """Why an owner had better not sign this correction of a licence of its own; nothing if it makes sense.
 
-    Receipts of sessions in which only one of the two took part are no difference, nor are those that one withheld and
-    the other never recorded.
-
-    Raises:
-        RequestInvalid: they are of different months or consortia.
+    Args:
+        deed: the licence's.
+        month_so_far: this party's statement of `month`.
+        party: the owner that corrects.
+        month: to be corrected.
+        currency: of the correction.
+        minor: in minor units; negative is a credit.
     """
-    if (mine.month, mine.consortium) != (theirs.month, theirs.consortium):
-        raise RequestInvalid("the statements are of different months or consortia; compare like with like")
-    found = _receipt_differences(mine, theirs)
-    common = {charge.licence for charge in mine.charges} & {charge.licence for charge in theirs.charges}
-    ours, others = mine.totals(), theirs.totals()
-    for key in sorted(ours.keys() | others.keys()):
-        party, licence, currency = key
-        if licence in common and ours.get(key, 0) != others.get(key, 0) and not found:
-            found.append(
-                f"licence {licence.hex()[:16]}, party {party}: {money.amount(ours.get(key, 0), currency)} at party "
-                f"{mine.party}, {money.amount(others.get(key, 0), currency)} at party {theirs.party}; "
-                "the receipts agree: compare fees and corrections"
-            )
-    return found
-
-
-def _receipt_differences(mine: Statement, theirs: Statement) -> list[str]:
-    ours = {row.session: row for row in mine.receipts if theirs.party in row.parties}
-    others = {row.session: row for row in theirs.receipts if mine.party in row.parties}
-    times = {session: row.at for session, row in (*ours.items(), *others.items())}
-    our_charges, their_charges = _by_session(mine.charges), _by_session(theirs.charges)
-    found = []
-    for session in sorted(times, key=lambda one: (times[one], one)):
-        label = f"receipt of session {session.hex()} ({utc(times[session])})"
-        here, there = ours.get(session), others.get(session)
-        if here is None or there is None:
-            held = here or there
-            if held is not None and held.standing == "withheld":
-                continue
-            absent = mine.party if here is None else theirs.party
-            found.append(f"{label}: party {absent} does not list it")
-        elif (here.name, here.parties) != (there.name, there.parties):
-            found.append(f"{label}: parties {mine.party} and {theirs.party} hold different receipts")
-        elif here.standing != there.standing:
-            found.append(f"{label}: {here.standing} at party {mine.party}, {there.standing} at party {theirs.party}")
-        elif our_charges.get(session) != their_charges.get(session):
-            found.append(f"{label}: parties {mine.party} and {theirs.party} charge something else for it")
-    return found
-
-
-def _by_session(charges: Iterable[Charge]) -> dict[SessionId, list[Charge]]:
-    """What each receipt comes to, in an order that does not depend on who says it."""
-    found: dict[SessionId, list[Charge]] = defaultdict(list)
-    for charge in sorted(charges, key=lambda one: (one.party, one.licence)):
-        found[charge.session].append(charge)
-    return found
+    agreement = deed.agreement
+    name, own = agreement.digest.hex()[:16], agreement.offer.price.currency
+    if currency != own:
+        return f"licence {name} is in {own}; write the correction in {own}"
+    if not (agreement.begins_at < month.end_ms and deed.until > month.start_ms):
+        return f"licence {name} was not in force in {month}"
+    owed = month_so_far.totals().get((party, agreement.digest, currency), 0)
+    if owed + minor < 0:
+        return f"the credit is more than what {month} comes to under licence {name}, {money.amount(owed, currency)}"
+    if minor > max(owed, CORRECTION_FACTOR_MAX * max(owed, 1)):
+        return f"the correction is more than {CORRECTION_FACTOR_MAX} times what {month} comes to; check the amount"
+    return None
 
 
 # ------------------------------------------------------------------------------------------------ forms
@@ -554,6 +574,18 @@ def _moment(value: object) -> int:
 def _currency(value: object) -> str:
     money.exponent(_typed(value, str))
     return _typed(value, str)
+
+
+def _known(row: Mapping[str, object]) -> Known:
+    return Known(
+        _typed(row["licence"], bytes),
+        tuple(PartyId(_typed(owner, int)) for owner in _typed(row["owners"], list)),
+        _typed(row["currency"], str),
+        _typed(row["licensee"], str),
+        _typed(row["tax_id"], str),
+        _typed(row["begins_at"], int),
+        _typed(row["until"], int),
+    )
 
 
 def _typed(value: object, kind: type[_T]) -> _T:

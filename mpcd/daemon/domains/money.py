@@ -18,6 +18,7 @@ from mpcd.governance import entries, money, statement
 from mpcd.governance.money import MoneyError
 from mpcd.governance.price import Month
 from mpcd.governance.receipt import Receipt, SignedReceipt
+from mpcd.governance.reconcile import reconcile
 from mpcd.governance.statement import Correction, Settled, Standing, Statement
 from mpcd.identity import VerifyKey
 from mpcd.ids import PartyId, SessionId
@@ -62,7 +63,7 @@ class MoneyDomain:
                 mine = await self._statement(month, party)
                 theirs = Statement.from_value(cast("Value", reply.get("statement")))
                 found["receipts"] = len(theirs.receipts)
-                found["differences"] = cast("list[Value]", statement.reconcile(mine, theirs))
+                found["differences"] = cast("list[Value]", reconcile(mine, theirs))
             except MpcdError as error:
                 found["error"] = str(error)
             compared.append(found)
@@ -77,6 +78,7 @@ class MoneyDomain:
             minor = -money.parse(written[1:], currency) if written.startswith("-") else money.parse(written, currency)
         except MoneyError as error:
             raise RequestInvalid(str(error)) from error
+        await self._check_correction(licence, month, currency, minor)
         made = Correction.make(
             self._me,
             self._node.config.signing_key.signing_key(),
@@ -90,7 +92,23 @@ class MoneyDomain:
         await self._keep(made)
         replies = await self._node.ask_peers(CORRECTION, {"correction": made.to_bytes()})
         away = [int(party) for party, reply in replies.items() if isinstance(reply, MpcdError)]
-        return {"licence": licence, "month": str(month), "minor": minor, "not_told": cast("list[Value]", away)}
+        return {
+            "licence": licence,
+            "month": str(month),
+            "minor": minor,
+            "amount": money.amount(minor, currency),
+            "not_told": cast("list[Value]", away),
+        }
+
+    async def _check_correction(self, licence: bytes, month: Month, currency: str, minor: int) -> None:
+        """Raise `RequestInvalid` for one that does not fit the licence, or was signed before."""
+        made = await self._statement(month)
+        deed = await self._node.journal.read(lambda connection: licences.deed(connection, licence))
+        if deed is None or self._me not in deed.agreement.offer.owners:
+            raise RequestInvalid(f"licence {licence.hex()[:16]} is none of this party's own")
+        problem = statement.correction_problem(deed, made, self._me, month, currency, minor)
+        if problem is not None:
+            raise RequestInvalid(problem)
 
     async def receipt(self, _caller: Caller, params: Map) -> Map:
         """The receipt of one session, whose id is as good as a capability: 32 bytes that nobody chose."""

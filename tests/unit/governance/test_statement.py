@@ -15,7 +15,8 @@ from mpcd.governance.offer import Controller, Grant, Offer, SignedOffer
 from mpcd.governance.price import Month, PricePlan, Rate
 from mpcd.governance.quote import Line
 from mpcd.governance.receipt import DOMAIN, Receipt, SignedReceipt
-from mpcd.governance.statement import Correction, Settled, Standing, Statement, make, reconcile
+from mpcd.governance.reconcile import reconcile
+from mpcd.governance.statement import Correction, Settled, Standing, Statement, correction_problem, make
 from mpcd.identity import SigningKey
 from mpcd.ids import PartyId, PlanHash, RequestDigest, SessionId
 
@@ -321,7 +322,7 @@ def test_fees_and_corrections_that_differ_are_named() -> None:
     assert reconcile(mine, theirs) == []
     for other in (replace(theirs, fees=()), statement(1, corrections=[correction()])):
         (difference,) = reconcile(mine, other)
-        assert "the receipts agree: compare fees and corrections" in difference
+        assert "fees and corrections come to" in difference
         assert ALONE.digest.hex()[:16] in difference
 
 
@@ -380,6 +381,46 @@ def test_free_queries_of_a_whole_term_are_not_counted_against_a_month() -> None:
     licence = agreed(0, rate=replace(RATE, free_queries=1, free_period="term"))
     receipts = [settled(place, place, (0, line(licence, 0, 0, free=True))) for place in (1, 2)]
     assert statement(receipts=receipts, deeds=[Deed(licence)]).problems == ()
+
+
+def test_a_licence_that_one_of_its_owners_does_not_hold_is_named() -> None:
+    mine, theirs = statement(0, deeds=[Deed(POOL)]), statement(1, deeds=[])
+    (difference,) = reconcile(mine, theirs)
+    assert POOL.digest.hex()[:16] in difference
+    assert "party 1 does not hold it" in difference
+    assert reconcile(statement(0), statement(1, deeds=[])) == []  # of one owner alone: nothing to hold
+
+
+def test_fees_of_a_licence_without_its_deed_are_not_known() -> None:
+    made = statement(1, deeds=[])
+    assert not made.knows_fees(PartyId(0), ALONE.digest)
+    assert statement(0).knows_fees(PartyId(0), ALONE.digest)
+    assert statement(0).known[0].licensee == "University"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"currency": "SEK"}, "is in EUR"),
+        ({"month": Month(2026, 10)}, "not in force"),
+        ({"month": Month(2027, 12)}, "not in force"),
+        ({"minor": -6501}, "more than"),
+        ({"minor": 10**9}, "more than"),
+    ],
+    ids=repr,
+)
+def test_a_correction_must_fit_its_licence(change: dict[str, object], says: str) -> None:
+    fits = {"currency": "EUR", "month": NOVEMBER, "minor": -6500, **change}
+    problem = correction_problem(Deed(ALONE), statement(0), PartyId(0), **fits)  # type: ignore[arg-type]
+    assert problem is not None
+    assert says in problem
+
+
+def test_a_credit_of_all_that_is_owed_fits() -> None:
+    assert correction_problem(Deed(ALONE), statement(0), PartyId(0), NOVEMBER, "EUR", -6500) is None
+    assert correction_problem(Deed(ALONE), statement(0), PartyId(0), NOVEMBER, "EUR", 6500) is None
+    again = statement(0, corrections=[correction(-6500)])
+    assert "more than" in (correction_problem(Deed(ALONE), again, PartyId(0), NOVEMBER, "EUR", -1) or "")
 
 
 def test_other_months_are_not_compared() -> None:
