@@ -300,7 +300,11 @@ def _to(output: Path | None) -> Iterator[TextIO]:
     if output is None:
         yield sys.stdout
         return
-    with output.open("w", encoding="utf-8", newline="") as file:
+    try:
+        file = output.open("w", encoding="utf-8", newline="")
+    except OSError as error:
+        raise ConfigurationInvalid(f"Cannot write the export: {error.strerror}.", path=str(output)) from error
+    with file:
         yield file
 
 
@@ -314,6 +318,11 @@ def _all_entries(client: Client) -> Iterator[Map]:
     """Every entry that is in the state file, oldest first."""
     segments = maps(client.call("mpc.v1.LedgerSegments"), "segments")
     at = max((_whole_number(item.get("first")) + _whole_number(item.get("count")) for item in segments), default=0)
+    if at:
+        click.echo(
+            f"the first {at} entries are archived and not in this export; `mpcctl ledger segments` names their files",
+            err=True,
+        )
     while True:
         page = maps(
             client.call(Method.LEDGER_ENTRIES, {"from_seq": at, "count": limits.API_LEDGER_ENTRIES_MAX}), "entries"

@@ -77,15 +77,20 @@ def _print(made: Quote, lines: Sequence[Line], told: Map, names: dict[int, str])
                 money.amount(line.minor, line.currency),
                 line.licence.hex()[:16],
                 line.rate_class,
+                money.amount(line.month_minor, line.currency) if line.month_minor else "-",
                 "free query" if line.free else "monthly maximum" if line.capped else "",
             ]
             for line in lines
         ]
         click.echo()
-        write_table(["party", "price", "licence", "rate", "counted as"], rows)
+        write_table(["party", "price", "licence", "rate", "for the month", "counted as"], rows)
         for currency in sorted({line.currency for line in lines}):
-            total = sum(line.minor for line in lines if line.currency == currency)
-            click.echo(f"total {money.amount(total, currency)} net, {plural(len(lines), 'owner')}")
+            own = [line for line in lines if line.currency == currency]
+            total, month = sum(line.minor for line in own), sum(line.month_minor for line in own)
+            click.echo(f"total {money.amount(total, currency)} net, {plural(len(own), 'owner')}")
+            if month:
+                due = money.amount(month, currency)
+                click.echo(f"and {due} for the month, of which this would be the first query, owed once")
     elif not maps(told, "refusals"):
         click.echo("\nno owner asks a price")
     for title, key in (("would be opened to you", "opened"), ("rules", "rules"), ("accuracy", "accuracy")):

@@ -166,7 +166,8 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Config:
         raise ConfigurationInvalid(f"Cannot read the configuration: {error.strerror}.", path=str(path)) from error
     except UnicodeDecodeError as error:
         raise ConfigurationInvalid("The configuration is not UTF-8 text.", path=str(path)) from error
-    return parse(text, path, os.environ if environment is None else environment)
+    # Children do not run where we were started, so that relative paths must not depend on it.
+    return parse(text, path.absolute(), os.environ if environment is None else environment)
 
 
 def parse(text: str, path: Path, environment: Mapping[str, str]) -> Config:
