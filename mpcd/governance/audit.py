@@ -79,6 +79,7 @@ _EVENTS: Final[Mapping[str, tuple[str, str, tuple[str, str] | None, str]]] = {
     "data_retired": ("110107", "Import", None, "D"),
     "opted_out": ("110113", "Security Alert", ("110135", "Object Security Attributes Changed"), "U"),
     "overlap_checked": _QUERY,
+    "vouched": _QUERY,
     "erased": ("110101", "Audit Log Used", None, "D"),
     "archived": _LOG_USED,
     "heads": _LOG_USED,
@@ -108,7 +109,7 @@ class Exporter:
         """The values of `COLUMNS`."""
         facts = self._facts(entry)
         return [
-            _safe(text)
+            plain_cell(text)
             for text in (
                 str(entry.get("seq", "")),
                 facts.time,
@@ -307,6 +308,6 @@ def _coding(system: str, code: str, display: str) -> Json:
     return {"system": system, "code": code, "display": display}
 
 
-def _safe(text: str) -> str:
+def plain_cell(text: str) -> str:
     """A cell that no spreadsheet takes for a formula: what an analyst wrote must not run at the auditor's."""
     return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text

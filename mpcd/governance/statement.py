@@ -31,6 +31,7 @@ from typing import Final, Literal, NamedTuple, Self, TypeVar, cast
 from mpcd import canonical, limits
 from mpcd.errors import PeerMalformed, RequestInvalid
 from mpcd.governance import money
+from mpcd.governance.audit import plain_cell
 from mpcd.governance.licence import Deed
 from mpcd.governance.price import FeeKind, Month, Rate, month_fees
 from mpcd.governance.quote import Line
@@ -340,7 +341,7 @@ class Statement:
             writer.writerow([*row, fee.currency, money.number(fee.minor, fee.currency), f"{fee.days} days"])
         for fix in self.corrections:
             row = ["correction", int(fix.party), fix.licence.hex(), "", "", utc(fix.at)]
-            writer.writerow([*row, fix.currency, money.number(fix.minor, fix.currency), fix.reason])
+            writer.writerow([*row, fix.currency, money.number(fix.minor, fix.currency), plain_cell(fix.reason)])
         return "".join(out.pieces)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import random
 from dataclasses import replace
@@ -435,6 +436,17 @@ def test_csv_writes_decimals() -> None:
     assert any("EUR,30.00,30 days" in row for row in rows)
     assert any("EUR,-10.00,answered twice" in row for row in rows)
     assert any(",EUR,0.00,free query" in row for row in rows)
+
+
+@pytest.mark.parametrize("reason", ["=HYPERLINK(1)", "+1", "-1", "@x"])
+def test_what_another_party_wrote_is_no_formula(reason: str) -> None:
+    fix = Correction.make(
+        PartyId(1), KEYS[1], licence=b"x" * 32, month=NOVEMBER, currency="EUR", minor=1, reason=reason, at=1
+    )
+    (cell,) = (
+        row[8] for row in csv.reader(statement(corrections=[fix]).csv_text().splitlines()) if row[0] == "correction"
+    )
+    assert cell == f"'{reason}"
 
 
 def test_a_receipt_arrives_as_it_was_sent_and_nothing_else_does() -> None:

@@ -164,6 +164,16 @@ def test_a_request_is_named_by_the_beginning_of_its_digest(state: State) -> None
             state.read(partial(rows.find_pending, beginning=beginning))
 
 
+def test_a_beginning_that_is_too_short_names_nothing_even_if_it_is_the_only_one(state: State) -> None:
+    """Or `approvals sign a` would mean another request tomorrow."""
+    state.pend(pending(request_digest=RequestDigest(bytes.fromhex("aabbccdd") + bytes(28))))
+    for beginning in ("", "a", "aabbc"):
+        with pytest.raises(NotFound, match="no request"):
+            state.read(partial(rows.find_pending, beginning=beginning))
+    found = state.read(partial(rows.find_pending, beginning="aabbcc"))
+    assert found.request_digest.hex().startswith("aabbccdd")
+
+
 # ------------------------------------------------------------------------------------------------ rulings
 
 
@@ -261,6 +271,15 @@ def test_a_keeper_keeps_so_many(state: State, monkeypatch: pytest.MonkeyPatch) -
     state.write(lambda c: rows.change_waiting(c, digest(1), "released", "done", now=NOW, result=b"long"))
     with pytest.raises(Busy):
         wait(state, 3, b"c" * 32)
+
+
+def test_a_keeper_keeps_so_many_of_all_analysts(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "APPROVALS_OPEN_MAX", 2)
+    wait(state, 1, b"a" * 32)
+    wait(state, 2, b"b" * 32)
+    with pytest.raises(Busy):
+        wait(state, 3, b"c" * 32)
+    assert not wait(state, 2, b"b" * 32)
 
 
 def test_what_nobody_can_use_any_more_goes(state: State) -> None:
