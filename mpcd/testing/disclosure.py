@@ -76,72 +76,108 @@ def groups_of(places: Sequence[int]) -> list[list[int]]:
     return found
 
 
-def group_passes(
-    rules: PlainRules,
-    counts: Counts,
-    cohort: int,
-    group: Sequence[int],
-    counted: Sequence[int],
-    statuses: Sequence[int],
-    *,
-    persons_add_up: bool,
-) -> bool:
-    """Whether the suppressed cells of a group protect one another, for one cohort of a gate."""
-    hidden = [cell for cell in group if statuses[cell] not in SHOWN]
-    hollow = [cell for cell in hidden if counted[cell] in SHOWN]
-    real = [cell for cell in hidden if counted[cell] not in SHOWN]
-    by_owner = [[owner[cohort][cell] for owner in counts] for cell in real]
-    somebody = bool(hollow) or any(map(any, by_owner))
-    if not somebody:
-        return True
-    if persons_add_up:
-        return rules.passes([sum(cell[owner] for cell in by_owner) for owner in range(len(counts))])
-    return any(map(rules.passes, by_owner))
+Statuses = Sequence[Sequence[int]]
+"""By gate and cell."""
 
 
-def secondary(
-    rules: PlainRules,
-    gate: Gate,
-    counts: Counts,
-    places: Sequence[int],
-    counted: Sequence[int],
-    statuses: Sequence[int],
-    *,
-    persons_add_up: bool = True,
-) -> list[int]:
-    """One gate's statuses after secondary suppression, from those by counting rules and those by all rules."""
-    result = list(statuses)
-
-    def solid(cell: int) -> bool:
-        return all(rules.passes([owner[cohort][cell] for owner in counts]) for cohort in gate.outside)
-
-    for group in groups_of(places):
-        fine = all(
-            group_passes(rules, counts, cohort, group, counted, statuses, persons_add_up=persons_add_up)
-            for cohort in (gate.inside, *gate.outside)
-        )
-        if fine:
-            continue
-        released = [cell for cell in group if statuses[cell] == RELEASED]
-        candidates = [cell for cell in released if solid(cell)]
-        chosen = released if not candidates else [min(candidates, key=lambda c: sum(o[gate.inside][c] for o in counts))]
-        for cell in chosen:
-            result[cell] = COMPLEMENT
-    return result
+def bound(chooser: Gate, other: Gate) -> bool:
+    """Whether what is hidden for the chooser's sake is hidden in the other gate's cell too."""
+    return family(chooser, other) and bool(other.outside or not chooser.outside)
 
 
-def joined(gates: Sequence[Gate], statuses: Sequence[Sequence[int]], after: Sequence[Sequence[int]]) -> list[list[int]]:
-    """All gates' statuses after secondary suppression, from those before it and those after each gate's own."""
-    chosen = {
-        cell for old, new in zip(statuses, after, strict=True) for cell in range(len(old)) if old[cell] != new[cell]
-    }
-    return [
-        [
-            COMPLEMENT if gate.outside and cell in chosen and status == RELEASED else status
-            for cell, status in enumerate(new)
+def family(chooser: Gate, other: Gate) -> bool:
+    """Counts are not hidden for the sake of sums."""
+    return bool(other.sums or not chooser.sums)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One answer: persons, and what its gates withheld before secondary suppression."""
+
+    rules: PlainRules
+    gates: Sequence[Gate]
+    released: Sequence[int]
+    """The gates on which values hang."""
+    counts: Counts
+    counted: Statuses
+    """By counting rules alone."""
+    statuses: Statuses
+    """By all rules."""
+    persons_add_up: bool = True
+
+    def persons(self, cohort: int, cells: Sequence[int]) -> list[int]:
+        """By owner: the persons of some cells."""
+        return [sum(owner[cohort][cell] for cell in cells) for owner in self.counts]
+
+    def cohorts(self, k: int) -> tuple[int, ...]:
+        """All cohorts of a gate."""
+        return (self.gates[k].inside, *self.gates[k].outside)
+
+    def endangered(self, k: int, group: Sequence[int]) -> bool:
+        """Whether a cell of the group is hidden of which something could come out."""
+        for cell in group:
+            if self.statuses[k][cell] in SHOWN:
+                continue
+            each = [self.persons(cohort, [cell]) for cohort in self.cohorts(k)]
+            if self.counted[k][cell] in SHOWN or any(any(one) and not self.rules.passes(one) for one in each):
+                return True
+        return False
+
+    def guarded(self, k: int, group: Sequence[int]) -> bool:
+        """Whether the group's hidden cells protect one another."""
+        if not self.persons_add_up:
+            return False
+        beside = [j for j in self.released if bound(self.gates[k], self.gates[j])] if self.gates[k].outside else []
+        cells = [
+            cell
+            for cell in group
+            if self.counted[k][cell] not in SHOWN and all(self.statuses[j][cell] not in SHOWN for j in beside)
         ]
-        for gate, new in zip(gates, after, strict=True)
-    ]
+        return self.rules.passes(
+            [sum(min(owner[cohort][cell] for cohort in self.cohorts(k)) for cell in cells) for owner in self.counts]
+        )
+
+    def candidates(self, k: int, group: Sequence[int]) -> list[int]:
+        """Cells that may be hidden for the sake of others."""
+        return [
+            cell
+            for cell in group
+            if self.statuses[k][cell] == RELEASED
+            and all(self.rules.passes(self.persons(cohort, [cell])) for cohort in self.cohorts(k))
+        ]
+
+    def available(self, k: int, group: Sequence[int]) -> bool:
+        """Whether the gate's own total over the group could be had."""
+        totals = [self.persons(cohort, group) for cohort in self.cohorts(k)]
+        return all(self.rules.passes(one) or (self.rules.zeros_shown and not any(one)) for one in totals)
+
+
+def secondary(table: Table, places: Sequence[int]) -> list[list[int]]:
+    """All gates' statuses after secondary suppression, for every margin of so many places of each key."""
+    return completed(table, groups_of(places))
+
+
+def completed(table: Table, groups: Sequence[Sequence[int]]) -> list[list[int]]:
+    """All gates' statuses after secondary suppression in these groups of cells."""
+    result = [list(statuses) for statuses in table.statuses]
+
+    def hide(cells: Sequence[int], gates: Sequence[int]) -> None:
+        for j in gates:
+            for cell in cells:
+                if result[j][cell] == RELEASED:
+                    result[j][cell] = COMPLEMENT
+
+    for group, k in itertools.product(groups, table.released):
+        if not table.endangered(k, group) or table.guarded(k, group):
+            continue
+        chooser = table.gates[k]
+        candidates = table.candidates(k, group)
+        if candidates:
+            chosen = min(candidates, key=lambda cell: sum(table.persons(chooser.inside, [cell])))
+            hide([chosen], [j for j in table.released if bound(chooser, table.gates[j])])
+        elif table.available(k, group):
+            hide(group, [j for j in table.released if family(chooser, table.gates[j])])
+    return result
 
 
 # ------------------------------------------------------------------------------------------------ dominance

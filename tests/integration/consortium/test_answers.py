@@ -373,46 +373,84 @@ def is_dominated(cell: Sequence[Sequence[Row]], gate: Gate) -> bool:
     return False
 
 
-def hidden(cells: Cells, order: Sequence[tuple[object, ...]], gate: Gate) -> dict[tuple[object, ...], str | None]:
-    """The rule that hides each cell of one gate; `order`: the cells as they are numbered."""
-    counted = {key: first_look(cells[key], gate) for key in order}
+Key = tuple[object, ...]
+
+
+def hidden(cells: Cells, order: Sequence[Key], gates: Sequence[Gate]) -> dict[Gate, dict[Key, str | None]]:
+    """The rule that hides each cell of each gate of one question; `order`: the cells as they are numbered."""
+    counted = {gate: {key: first_look(cells[key], gate) for key in order} for gate in gates}
     found = {
-        key: "dominance" if rule is None and gate.sums and is_dominated(cells[key], gate) else rule
-        for key, rule in counted.items()
+        gate: {
+            key: "dominance" if rule is None and gate.sums and is_dominated(cells[key], gate) else rule
+            for key, rule in counted[gate].items()
+        }
+        for gate in gates
     }
-    more: set[tuple[object, ...]] = set()
+    more: dict[Gate, set[Key]] = {gate: set() for gate in gates}
     width = len(order[0]) if order else 0
     for size in range(width):
         for kept in combinations(range(width), size):
-            groups: dict[tuple[object, ...], list[tuple[object, ...]]] = {}
+            groups: dict[Key, list[Key]] = {}
             for key in order:
                 groups.setdefault(tuple(key[place] for place in kept), []).append(key)
             for group in groups.values():
-                more |= beside(cells, group, gate, counted, found)
-    return {key: "complement" if key in more else rule for key, rule in found.items()}
+                for gate in gates:
+                    chosen, others = beside(cells, group, gate, gates, counted, found)
+                    for other in others:
+                        more[other] |= chosen
+    return {
+        gate: {
+            key: "complement"
+            if rule is None and key in more[gate] and any(persons(cells[key], gate.inside))  # zeros stay shown
+            else rule
+            for key, rule in rules.items()
+        }
+        for gate, rules in found.items()
+    }
 
 
 def beside(
     cells: Cells,
-    group: Sequence[tuple[object, ...]],
+    group: Sequence[Key],
     gate: Gate,
-    counted: Mapping[tuple[object, ...], str | None],
-    found: Mapping[tuple[object, ...], str | None],
-) -> set[tuple[object, ...]]:
-    """What must be hidden as well, lest a total less the shown cells of the group tells of the hidden ones."""
-    suppressed = [key for key in group if found[key] is not None]
-    hollow = any(counted[key] is None for key in suppressed)
+    gates: Sequence[Gate],
+    counted: Mapping[Gate, Mapping[Key, str | None]],
+    found: Mapping[Gate, Mapping[Key, str | None]],
+) -> tuple[set[Key], list[Gate]]:
+    """What must be hidden too for one gate's sake, and where, lest totals less what is shown tell of what is hidden.
 
-    def fine(test: Test) -> bool:
-        each = [persons(cells[key], test) for key in suppressed if counted[key] is not None]
-        together = [sum(column) for column in zip(*each, strict=True)]
-        return passes(together) or not (hollow or any(together))
+    Counts are not hidden for the sake of sums, nor what is about the whole cell for what is not.
+    """
+    tests = (gate.inside, *gate.outside)
 
-    if all(map(fine, (gate.inside, *gate.outside))):
-        return set()
-    shown = [key for key in group if found[key] is None and any(persons(cells[key], gate.inside))]
-    solid = [key for key in shown if all(passes(persons(cells[key], test)) for test in gate.outside)]
-    return {min(solid, key=lambda key: sum(persons(cells[key], gate.inside)))} if solid else set(shown)
+    def each(key: Key) -> list[list[int]]:
+        return [persons(cells[key], test) for test in tests]
+
+    suppressed = [key for key in group if found[gate][key] is not None]
+    if not any(
+        counted[gate][key] is None or any(any(one) and not passes(one) for one in each(key)) for key in suppressed
+    ):
+        return set(), []
+    family = [other for other in gates if other.sums or not gate.sums]
+    bound = [other for other in family if other.outside or not gate.outside]
+    withheld = [
+        key
+        for key in suppressed
+        if counted[gate][key] is not None
+        and (not gate.outside or all(found[other][key] is not None for other in bound))
+    ]
+    fewest = [[min(owner) for owner in zip(*each(key), strict=True)] for key in withheld]
+    if passes([sum(column) for column in zip(*fewest, strict=True)]):
+        return set(), []
+    solid = [key for key in group if found[gate][key] is None and all(map(passes, each(key)))]
+    if solid:
+        return {min(solid, key=lambda key: sum(persons(cells[key], gate.inside)))}, bound
+    totals = [
+        [sum(column) for column in zip(*(persons(cells[key], test) for key in group), strict=True)] for test in tests
+    ]
+    if any(rule_of(total) for total in totals):
+        return set(), []
+    return set(group), family
 
 
 @dataclass
@@ -493,7 +531,7 @@ def test_the_answer_is_duckdbs_less_what_the_rules_hide(question: Question, sand
     if question.ordered:
         assert list(mine) == list(by_key)
     order = sorted(mine) if question.ordered else list(mine)
-    rules = {gate: hidden(cells, order, gate) for gates in question.outputs for gate in gates}
+    rules = hidden(cells, order, tuple(dict.fromkeys(gate for gates in question.outputs for gate in gates)))
     for key, row in mine.items():
         assert len(row) == len(question.outputs)
         for ours, theirs, gates in zip(row, by_key[key], question.outputs, strict=True):
