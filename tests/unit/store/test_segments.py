@@ -476,3 +476,18 @@ def test_what_says_that_entries_were_erased_or_archived_is_never_erased(store: S
     with pytest.raises(NotFound, match="no content that can be erased"):
         store.erase([archived], "hide it", now=NOW + 40)
     store.verify_ledger()
+
+
+def test_an_erasure_reaches_every_segment_that_it_names(
+    store: Store, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SEGMENT_ENTRIES_MAX", 3)
+    session(store, 1)
+    session(store, 2)
+    made = archive(store, directory)
+    assert [one.segment.first for one in made] == [0, 3]
+    assert all(b"CANARY" in one.path.read_bytes() for one in made)
+    store.erase([0, 3], "asked for", now=NOW + 20)
+    assert not any(b"CANARY" in one.path.read_bytes() for one in made)
+    assert store.read(lambda c: c.execute("SELECT count(*) FROM erasure_due").fetchone()) == (0,)
+    assert store.verify_ledger().erased == 2
