@@ -491,3 +491,26 @@ def test_an_erasure_reaches_every_segment_that_it_names(
     assert not any(b"CANARY" in one.path.read_bytes() for one in made)
     assert store.read(lambda c: c.execute("SELECT count(*) FROM erasure_due").fetchone()) == (0,)
     assert store.verify_ledger().erased == 2
+
+
+def test_an_erasure_that_stops_between_two_segments_is_finished(
+    store: Store, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SEGMENT_ENTRIES_MAX", 3)
+    session(store, 1)
+    session(store, 2)
+    first, second = archive(store, directory)
+    rewrite = segments._rewrite
+
+    def stop(path: Path, erased: dict[int, int]) -> None:
+        if path == second.path:
+            raise KeyboardInterrupt
+        rewrite(path, erased)
+
+    monkeypatch.setattr(segments, "_rewrite", stop)
+    with pytest.raises(KeyboardInterrupt):
+        store.erase([0, 3], "asked for", now=NOW + 20)
+    monkeypatch.setattr(segments, "_rewrite", rewrite)
+    segments.do_erasures(store, directory, now=NOW + 30)
+    assert not any(b"CANARY" in one.path.read_bytes() for one in (first, second))
+    assert store.verify_ledger().erased == 2
