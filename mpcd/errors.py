@@ -213,6 +213,13 @@ class PeerMalformed(PeerFault):
     code = "mpc.PeerMalformed"
 
 
+class PeerUnvouched(PeerFault):
+    """It names an earlier question that we did not answer and that nothing it shows would have made us answer."""
+
+    code = "mpc.PeerUnvouched"
+    retryable = True
+
+
 class CheatDetected(PeerFault):
     """A check on shares failed; nothing more was opened.  Which party cheated cannot be told from shares."""
 

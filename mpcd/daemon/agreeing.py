@@ -194,7 +194,7 @@ class Agreeing:
             return await self._shell.past.beside(plan, terms.histories(answers, plan.owners))
         except PlanUnsupported as error:
             raise Concluded(Event.SOME_FAIL, error) from error
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, ArithmeticError) as error:
             fault = SessionFault("a party's list of earlier questions makes no sense; compare versions")
             raise Concluded(Event.SOME_FAIL, fault) from error
 

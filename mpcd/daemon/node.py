@@ -45,6 +45,7 @@ from mpcd.daemon.policynews import SECURITY
 from mpcd.daemon.questions import Questions
 from mpcd.daemon.rates import Rates
 from mpcd.daemon.sessions import Sessions, Settings
+from mpcd.daemon.vouching import Vouching
 from mpcd.daemon.waiting import CHANGED, SEALED, WITHDRAWN, Waiting
 from mpcd.errors import ConfigurationInvalid, LedgerInvalid, MpcdError, PeerGone
 from mpcd.governance import entries
@@ -122,6 +123,13 @@ class Node:
         self.data = LocalData(config.snapshots, config.party, self.roster, partial(DuckdbEngine, settings))
         self.mesh = self._make_mesh(config.channel_key.channel_key(), recorder)
         self.past = History(config.party, self.roster, self.journal, self.ask_peers)
+        self.past.vouch = Vouching(
+            self.roster,
+            RosterPlanner(self.planner, self.roster),
+            self.data.data_versions,
+            self.owner.objections,
+            time.time,
+        ).check
         self.sessions = self._make_sessions(config.signing_key.signing_key())
         self.data.in_use = self.sessions.data_in_use
         self.sessions.on_over.append(self.data.settle)

@@ -180,12 +180,28 @@ class Owner:
         decision = await self._journal.read(lambda c: self._decided(c, policy, asked, approvals))
         return self._signed(decision)
 
+    async def objections(
+        self, request: SignedRequest, plan: LogicalPlan, versions: Mapping[str, str], at: int
+    ) -> tuple[Refusal, ...]:
+        """What stands against a question that another owner says was asked, whatever it costs and however often.
+
+        A table for which people approve is refused: that they did, no peer can show.
+        """
+        attempt = Attempt(b"")
+        attempt.at = at
+        asked = replace(self._live.asked(request, plan, versions, attempt), kind="explain", quote_digest=None)
+        policy = self._live.policy
+        decision = await self._journal.read(lambda c: self._decided(c, policy, asked, None, balances=False))
+        return (*decision.refusals, *(wait.refusal() for wait in decision.waits))
+
     def _decided(
         self,
         connection: sqlite3.Connection,
         policy: Policy,
         asked: Asked,
         approvals: Callable[[Asked, Requirement], Decision] | None,
+        *,
+        balances: bool = True,
     ) -> Decision:
         try:
             rho = None if asked.privacy is None else charge(Ask.decode(asked.privacy)).rho_units
@@ -201,7 +217,7 @@ class Owner:
 
         licences = None if self.licences is None else self.licences.part(connection, rho)
         decision = decide_all(policy, asked, licences=licences, approvals=approvals, privacy=noise)
-        return with_balances(decision, lambda debit: accounts.spent(connection, debit))
+        return with_balances(decision, lambda debit: accounts.spent(connection, debit)) if balances else decision
 
     def _checked_overlap(
         self,

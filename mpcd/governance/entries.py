@@ -31,6 +31,7 @@ NotedKind = Literal[
     "data_retired",
     "opted_out",
     "overlap_checked",
+    "vouched",  # a peer named an earlier question that we had not answered, and showed the request that it came from
     "archived",
     "heads",  # signed heads of ledgers were exchanged with peers
 ]

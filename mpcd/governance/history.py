@@ -95,8 +95,9 @@ from typing import Final, Self
 
 from mpcd import canonical, limits
 from mpcd.canonical import Value
-from mpcd.errors import PlanInvalid, PlanUnsupported
+from mpcd.errors import PlanInvalid, PlanUnsupported, RangeTooWide
 from mpcd.ids import PartyId
+from mpcd.plan import ranges
 from mpcd.plan.domains import Domains, Values, split
 from mpcd.plan.ir import LogicalPlan
 from mpcd.plan.nodes import (
@@ -117,6 +118,7 @@ from mpcd.plan.nodes import (
     Truth,
     columns_of,
     conjuncts,
+    walk,
 )
 from mpcd.plan.relation import Relation, build
 from mpcd.results.schema import FormError
@@ -296,6 +298,10 @@ class Definition:
             raise ValueError("not the canonical form of a definition")
         if math.prod(key.places for key in found.keys) > limits.CELLS_MAX:
             raise ValueError("more cells than any question has")
+        if list(found.owners) != sorted(set(found.owners)):
+            raise ValueError("owners must ascend")
+        if list(found.sets) != sorted(set(found.sets), key=_region_bytes):
+            raise ValueError("sets must ascend")
         return found
 
     def sources(self) -> tuple[Source, ...]:
@@ -324,6 +330,52 @@ def relation_of(definition: Definition, roster: Roster) -> Relation | None:
         return build(roster, definition.sources(), definition.joins)
     except (KeyError, PlanInvalid, PlanUnsupported):
         return None
+
+
+def check(definition: Definition, roster: Roster) -> None:
+    """Hold a definition from a peer to what the planner makes of requests, as far as the roster still has its tables.
+
+    One that does not fit the roster is compared with nothing, so nothing is asked of it.
+
+    Raises:
+        ValueError: no request has such a definition.
+    """
+    relation = relation_of(definition, roster)
+    if relation is None:
+        return
+    try:
+        for region in definition.sets:
+            for column, values in region.columns:
+                _check_column(relation, column)
+                found = relation.bounds(column)
+                outside = any(not found.low <= low <= high <= found.high for low, high in values.runs)
+                if values.is_empty or outside or (values.null and not found.nullable):
+                    raise ValueError("values that the column cannot have")
+        _check_nodes(definition, relation)
+        for key in definition.keys:
+            found = ranges.bounds(key.expr, relation.bounds)
+            if not key.low <= found.low <= found.high < key.low + key.count or key.nullable != found.nullable:
+                raise ValueError("a key's codes are not those of its expression")
+    except RangeTooWide as error:
+        raise ValueError("an expression may leave its range") from error
+
+
+def _check_nodes(definition: Definition, relation: Relation) -> None:
+    keys = (key.expr for key in definition.keys)
+    for node in walk(*keys, *(condition for region in definition.sets for condition in region.rest)):
+        if isinstance(node, ColumnRef):
+            _check_column(relation, node)
+        elif isinstance(node, Expr):
+            ranges.bounds(node, relation.bounds)
+
+
+def _check_column(relation: Relation, ref: ColumnRef) -> None:
+    try:
+        column = relation.column(ref)
+    except KeyError:
+        raise ValueError("a column that is not there") from None
+    if column.type == "person_id":
+        raise ValueError("a condition on person ids")
 
 
 @dataclass(frozen=True, slots=True)
@@ -556,7 +608,12 @@ def _key(value: Value) -> Key:
 
 def _column(value: Value) -> tuple[ColumnRef, Values]:
     source, name, runs, null = _list(value)
-    if type(null) is not bool:
+    if type(null) is not bool or not 0 <= _whole(source) < limits.PLAN_SOURCES_MAX or len(_list(runs)) > RUNS_MAX:
         raise TypeError("not a column's values")
     found = tuple((int(_text(low)), int(_text(high))) for low, high in map(_pair, _list(runs)))
+    last = -_LEAST_MAX
+    for low, high in found:
+        if not last < low <= high < _LEAST_MAX:
+            raise TypeError("intervals must ascend, with a gap between any two")
+        last = high + 1
     return ColumnRef(_whole(source), _text(name)), Values(found, null)

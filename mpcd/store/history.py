@@ -3,6 +3,9 @@
 A definition (`mpcd.governance.history`) stays as long as a session with it does.  A session that aborts loses its row
 in the very transaction that says so, by a trigger: whoever wrote that transaction, a restart included, cannot forget
 it.  Once a session is recorded, older recorded ones with the same definition need no rows of their own.
+
+Beside each session stands the signed request that it came from: it is what vouches for the definition where another
+owner lacks it.  That we agreed to a definition once is kept for good, by digest, whatever became of the session.
 """
 
 from __future__ import annotations
@@ -31,8 +34,10 @@ TABLES: Final[tuple[str, ...]] = (
         session BLOB PRIMARY KEY REFERENCES session (session),
         digest BLOB NOT NULL REFERENCES definition (digest) ON DELETE CASCADE,
         analyst BLOB NOT NULL,
-        at_milliseconds INTEGER NOT NULL
+        at_milliseconds INTEGER NOT NULL,
+        request BLOB NOT NULL
     ) STRICT, WITHOUT ROWID""",
+    "CREATE TABLE definition_answered (digest BLOB PRIMARY KEY) STRICT, WITHOUT ROWID",
     "CREATE INDEX definition_session_by_digest ON definition_session (digest, at_milliseconds)",
     """CREATE TRIGGER definition_of_aborted AFTER UPDATE OF state ON session WHEN NEW.state = 'aborted' BEGIN
         DELETE FROM definition_session WHERE session = NEW.session;
@@ -41,8 +46,10 @@ TABLES: Final[tuple[str, ...]] = (
 )
 
 
-def remember(connection: sqlite3.Connection, session: SessionId, definition: Definition, kept: Kept) -> None:
-    """Keep a definition with the session that is being agreed on.
+def remember(
+    connection: sqlite3.Connection, session: SessionId, definition: Definition, kept: Kept, request: bytes
+) -> None:
+    """Keep a definition, and the signed request, with the session that is being agreed on.
 
     Raises:
         Bug: it has another place in the order already: whoever gave it this one did not know of it.
@@ -54,8 +61,9 @@ def remember(connection: sqlite3.Connection, session: SessionId, definition: Def
         connection.executemany("INSERT INTO definition_table VALUES (?, ?)", names)
     elif row[0] != kept.first:
         raise Bug("a question has two places in the order of all questions")
-    values = (session, kept.digest, kept.analyst, kept.at)
-    connection.execute("INSERT INTO definition_session VALUES (?, ?, ?, ?)", values)
+    values = (session, kept.digest, kept.analyst, kept.at, request)
+    connection.execute("INSERT INTO definition_session VALUES (?, ?, ?, ?, ?)", values)
+    connection.execute("INSERT OR IGNORE INTO definition_answered VALUES (?)", (kept.digest,))
 
 
 def settle(connection: sqlite3.Connection, session: SessionId) -> None:
@@ -84,11 +92,21 @@ def kept(connection: sqlite3.Connection) -> list[Kept]:
     return [Kept(digest, frozenset(tables[digest]), analyst, at, first) for digest, analyst, at, first in rows]
 
 
-def bodies(connection: sqlite3.Connection, digests: Sequence[bytes]) -> dict[bytes, bytes]:
-    """Canonical bytes of those of these definitions that are here."""
+def bodies(connection: sqlite3.Connection, digests: Sequence[bytes]) -> dict[bytes, tuple[bytes, bytes]]:
+    """Canonical bytes of those of these definitions that are here, and of the newest signed request of each."""
     found = {}
     for digest in digests:
-        row = connection.execute("SELECT body FROM definition WHERE digest = ?", (digest,)).fetchone()
+        row = connection.execute(
+            "SELECT body, request FROM definition JOIN definition_session USING (digest) WHERE digest = ? "
+            "ORDER BY at_milliseconds DESC LIMIT 1",
+            (digest,),
+        ).fetchone()
         if row is not None:
-            found[digest] = row[0]
+            found[digest] = (row[0], row[1])
     return found
+
+
+def answered(connection: sqlite3.Connection, digests: Sequence[bytes]) -> set[bytes]:
+    """Those of these definitions that we ever agreed to be asked about."""
+    known = "SELECT 1 FROM definition_answered WHERE digest = ?"
+    return {digest for digest in digests if connection.execute(known, (digest,)).fetchone() is not None}

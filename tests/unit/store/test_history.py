@@ -67,7 +67,7 @@ def agree(store: Store, session: int, what: Kept, number: int) -> SessionId:
 
 
 def _remember(session: SessionId, made: Definition, what: Kept, connection: object) -> None:
-    rows.remember(connection, session, made, what)  # type: ignore[arg-type]
+    rows.remember(connection, session, made, what, b"signed " + session[-1:])  # type: ignore[arg-type]
 
 
 def record(store: Store, session: SessionId) -> None:
@@ -93,7 +93,21 @@ def test_what_is_agreed_is_kept_and_read_back(store: Store) -> None:
     agree(store, 2, kept(8, 2), 8)
     assert all_kept(store) == [kept(7, 1), kept(8, 2)]
     bodies = store.read(partial(rows.bodies, digests=[definition(7).digest, b"x" * 32]))
-    assert bodies == {definition(7).digest: definition(7).body}
+    assert bodies == {definition(7).digest: (definition(7).body, b"signed \x01")}
+
+
+def test_the_newest_request_is_shown(store: Store) -> None:
+    agree(store, 1, kept(7, 1, at=5), 7)
+    agree(store, 2, kept(7, 1, at=9), 7)
+    bodies = store.read(partial(rows.bodies, digests=[definition(7).digest]))
+    assert bodies == {definition(7).digest: (definition(7).body, b"signed \x02")}
+
+
+def test_that_we_agreed_once_is_kept_whatever_became_of_it(store: Store) -> None:
+    abort(store, agree(store, 1, kept(7, 1), 7))
+    seven, eight = definition(7).digest, definition(8).digest
+    assert store.read(partial(rows.answered, digests=[seven, eight])) == {seven}
+    assert store.read(partial(rows.bodies, digests=[seven])) == {}
 
 
 def test_an_aborted_session_leaves_nothing(store: Store) -> None:
