@@ -303,8 +303,11 @@ class Margins:
         hidden: dict[int, Planes],
     ) -> Planes:
         """Per gate and group: do its hidden cells protect one another?"""
-        fewest = await self._fewest(ctx.narrow("fewest"), counts)
-        masks = await self._masks(ctx, real, hidden)
+        fewest, masks = await abreast(
+            ctx.narrow("terms"),
+            lambda at: self._fewest(at, counts),
+            lambda at: self._masks(at, real, hidden),
+        )
         flags = Planes.stack([mask for mask in masks for _ in counts])
         each = Planes.stack([owner for guard in self._guards for owner in fewest[guard.cohorts]])
         masked = (await binary.and_(ctx.narrow("mask"), flags, each)).extend(self._width)
@@ -336,7 +339,10 @@ class Margins:
 
     async def _fewest(self, ctx: Context, counts: Sequence[Sequence[Planes]]) -> dict[tuple[int, ...], list[Planes]]:
         """Per gate's cohorts, per owner: the least of them in each cell."""
-        left = {cohorts: [[owner[cohort] for cohort in cohorts] for owner in counts] for cohorts in self._guarding}
+        left = {
+            cohorts: [[owner[cohort] for cohort in _least_of(cohorts)] for owner in counts]
+            for cohorts in self._guarding
+        }
         layer = 0
         while any(len(owner) > 1 for lists in left.values() for owner in lists):
             pairs = [owner[place : place + 2] for lists in left.values() for owner in lists
@@ -557,12 +563,13 @@ class Margins:
 
     def _cost_guarded(self) -> Cost:
         total = Cost()
-        left = [len(cohorts) for cohorts in self._guarding]
+        left = [len(_least_of(cohorts)) for cohorts in self._guarding]
         while any(count > 1 for count in left):
             elements = sum(count // 2 for count in left) * self._owners * self._words * WORD_BITS
             total += compare.cost_less_than(self._count_width, elements) + cost_and(self._count_width, elements)
             left = [count - count // 2 for count in left]
-        total += gate.cost_all_of_lists([1 + len(self._beside(guard)) for guard in self._guards], self._words)
+        masks = gate.cost_all_of_lists([1 + len(self._beside(guard)) for guard in self._guards], self._words)
+        total = cost_abreast(total, masks)
         total += cost_and(self._count_width, len(self._guards) * self._owners * self._words * WORD_BITS)
         return total + self._cost_pass(len(self._guards), zeros=False)
 
@@ -592,7 +599,7 @@ class Margins:
         contest = margins * gates * cells
         groups = entries * bits.words_for(self._groups) * WORD_BITS
         summed = sums.triples_max(self._term_sizes()) * groups
-        fewest = sum(count // 2 for count in map(len, self._guarding)) * owners * cells
+        fewest = sum(len(_least_of(cohorts)) // 2 for cohorts in self._guarding) * owners * cells
         withheld = sum(1 + len(self._beside(guard)) for guard in self._guards) * cells
         joined = sum(sum(map(len, self._sources(kind))) for kind in self._targets) * margins * cells
         width = sums.sum_width(self._count_width, owners) + 1
@@ -608,6 +615,11 @@ class Margins:
         )
         elements = (stacked, 2 * contest, summed, 2 * fewest, withheld, joined, elements_max(self._segments))
         return Sizes(max(elements), max(messages))
+
+
+def _least_of(cohorts: tuple[int, ...]) -> tuple[int, ...]:
+    """The cohorts among which the least is: the whole cell is never less than another."""
+    return tuple(cohort for cohort in cohorts if cohort) or cohorts
 
 
 def _aligned(pieces: Sequence[Planes], margins: int) -> Planes:
