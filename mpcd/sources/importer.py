@@ -20,7 +20,7 @@ import trio
 import mpcd
 from mpcd import limits
 from mpcd.errors import ConfigurationInvalid, DataInvalid
-from mpcd.ids import DataVersion, PartyId
+from mpcd.ids import PartyId
 from mpcd.roster import Column, Table
 from mpcd.sources.child import Child, ChildFailed, ChildSpec
 from mpcd.sources.files import why_unreadable
@@ -30,6 +30,7 @@ from mpcd.sources.snapshot import (
     definition,
     file_sha256,
     linkage_path,
+    salted,
     settle,
     sync_directory,
     table_directory,
@@ -135,7 +136,7 @@ def import_table(
             },
             seconds_max,
         )
-        report, manifest = _made(answer, table, workspace)
+        report, manifest = _made(answer, table, workspace, directory)
         changed = _compare(workspace, workspace / _OUTPUT, against, table.person_id, seconds_max)
         if keep:
             _keep(workspace, manifest, directory, linked=bool(source.linkage))
@@ -181,7 +182,7 @@ def _keep(workspace: Path, manifest: Manifest, directory: Path, *, linked: bool)
     sync_directory(place.parent)
 
 
-def _made(answer: object, table: Table, workspace: Path) -> tuple[ImportReport, Manifest]:
+def _made(answer: object, table: Table, workspace: Path, directory: Path) -> tuple[ImportReport, Manifest]:
     match answer:
         case {
             "rows": int(rows),
@@ -211,7 +212,7 @@ def _made(answer: object, table: Table, workspace: Path) -> tuple[ImportReport, 
     output = workspace / _OUTPUT
     manifest = Manifest(
         table=table.name,
-        version=DataVersion(content),
+        version=salted(directory, bytes.fromhex(content)),
         definition=definition(table),
         rows=rows,
         persons=persons,

@@ -4,6 +4,7 @@
     DIRECTORY/TABLE/VERSION.json      its manifest
     DIRECTORY/TABLE/VERSION.linkage   where linkage columns are configured: digests of them, for overlap checks
     DIRECTORY/TABLE/current.json      which version answers requests; replaced atomically by `publish`
+    DIRECTORY/version.salt            32 random bytes, made once, mode 0400
 
 **Form.**  Every column of the roster's table, under its own name, as an integer or NULL: integers as they are, decimals
 times 10^decimals, dictionary values as their 0-based place among the levels, dates as days since 1970-01-01, booleans
@@ -15,8 +16,11 @@ and where persons have several rows the rows lie in that order: engines count pe
 **Data version.**  SHA-256 over the format, the roster's definition of the table and the rows in ascending order of all
 columns (NULL first), column by column, as the integers that are stored.  Not over the file: DuckDB does not promise the
 same bytes for the same rows (allocation, compression, its own version), and approvals and receipts must name the data
-and not the file.  The order makes it a property of the set of rows, so that the same export in another order is the
-same version.  The manifest also holds the file's own SHA-256, which finds damage on disk when a version is published.
+and not the file.  It is hashed once more with the owner's *salt*: peers and analysts are told data versions, and
+whoever knows or guesses all rows but one could otherwise try out that one; with few rows, all of them.  A version thus
+names rows at this owner; what is lost with the salt is only that the same rows get the same name again.  The order of
+rows makes it a property of their set, so that the same export in another order is the same version.  The manifest also
+holds the file's own SHA-256, which finds damage on disk when a version is published.
 
 Files are written under a temporary name, flushed to disk, made read-only and renamed: a version is there as a whole or
 not at all, and no version is ever changed.
@@ -24,6 +28,7 @@ not at all, and no version is ever changed.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -43,6 +48,8 @@ ROWS: Final = "rows"
 """Name of the one table in a snapshot."""
 PERSON_INDEX: Final = " person"
 """Name of the extra column; the roster's names have no outer spaces."""
+_SALT: Final = "version.salt"
+_SALT_BYTES: Final = 32
 _PLAIN_NAME: Final = re.compile(r"[a-z0-9_]{1,64}")
 _VERSION: Final = re.compile(r"[0-9a-f]{64}")
 _VERSION_START_MIN: Final = 8
@@ -149,6 +156,28 @@ def delete(directory: Path, table: str, version: DataVersion) -> None:
         place.unlink(missing_ok=True)
     if path.parent.is_dir():
         sync_directory(path.parent)
+
+
+def salted(directory: Path, content: bytes) -> DataVersion:
+    """The data version of rows, from the digest of their content and this owner's salt, which is made if need be."""
+    path = directory / _SALT
+    if not path.exists():
+        temporary = path.with_name(f".{_SALT}.{os.getpid()}.{os.urandom(4).hex()}")
+        try:
+            with temporary.open("xb") as file:
+                file.write(os.urandom(_SALT_BYTES))
+                file.flush()
+                os.fchmod(file.fileno(), 0o400)
+                os.fsync(file.fileno())
+            with contextlib.suppress(FileExistsError):  # whoever links first has made the salt
+                os.link(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_directory(directory)
+    salt = path.read_bytes()
+    if len(salt) != _SALT_BYTES:
+        raise DataInvalid(f"{path} is damaged: restore it from a backup, or remove it and import all tables again")
+    return DataVersion(canonical.digest("salted-version", [salt, content]).hex())
 
 
 def read_manifest(directory: Path, table: str, version: DataVersion) -> Manifest:

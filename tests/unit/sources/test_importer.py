@@ -359,7 +359,7 @@ def test_several_files_and_parquet_agree_with_csv(tmp_path: Path) -> None:
         f"COPY (SELECT b, d, x, id, 1 AS extra FROM ({query} WHERE id = 3)) TO '{tmp_path}/two.csv' (HEADER)"
     )
     parquet = import_table(table, TableSource((tmp_path / "all.parquet",)), tmp_path / "snapshots")
-    csv = import_table(table, TableSource((tmp_path / "two.csv", tmp_path / "one.csv")), tmp_path / "other")
+    csv = import_table(table, TableSource((tmp_path / "two.csv", tmp_path / "one.csv")), tmp_path / "snapshots")
     assert parquet.version == csv.version
     assert csv.rows == 3
     assert (1, 1799, 11_356, 1, 0) in stored(tmp_path, table, parquet.version)
@@ -461,13 +461,30 @@ def test_blocks_of_the_digest_do_not_depend_on_the_reader(tmp_path: Path, monkey
     assert report.version is not None
     path = snapshot_path(tmp_path / "snapshots", "visits", report.version)
     found = importer_digest(path, table, 6000)
-    assert found == report.version
+    assert snapshot.salted(tmp_path / "snapshots", found) == report.version
 
 
-def importer_digest(path: Path, table: Table, rows: int) -> str:
+def test_two_owners_do_not_call_the_same_rows_alike(tmp_path: Path) -> None:
+    """Or whoever has an idea of an owner's rows could try it on the version, which all peers and analysts are told."""
+    for name in ("mine", "yours"):
+        (tmp_path / name).mkdir()
+    first, second = (load(tmp_path / name, AGES, "id,age\n1,50\n") for name in ("mine", "yours"))
+    assert first.version != second.version
+    salt = tmp_path / "mine" / "snapshots" / "version.salt"
+    assert stat.S_IMODE(salt.stat().st_mode) == 0o400
+    content = importer_digest(snapshot_path(salt.parent, "visits", DataVersion(str(first.version))), AGES, 1)
+    assert snapshot.salted(salt.parent, content) == first.version
+    assert content.hex() != first.version
+    salt.chmod(0o600)
+    salt.write_bytes(b"short")
+    with pytest.raises(DataInvalid, match="salt is damaged"):
+        load(tmp_path / "mine", AGES, "id,age\n1,50\n")
+
+
+def importer_digest(path: Path, table: Table, rows: int) -> bytes:
     from mpcd.sources.import_child import content_digest  # noqa: PLC0415  the child's own function
 
-    return content_digest(path, table.columns, snapshot.definition(table), rows).hex()
+    return content_digest(path, table.columns, snapshot.definition(table), rows)
 
 
 def test_snapshots_are_read_only_and_whole(tmp_path: Path) -> None:
