@@ -15,8 +15,9 @@ from typing import Any, Final, cast
 from mpcd.compile.choose import program
 from mpcd.errors import MpcdError
 from mpcd.governance.privacy import Ask
+from mpcd.ids import PartyId
 from mpcd.results.table import Suppressed
-from mpcd.testing.redhouse import Answer, Data, House, Off, Row, Stopped
+from mpcd.testing.redhouse import Answer, Data, House, Off, Row, Stopped, content_digest
 from mpcd.testing.redlab import (
     NO_DIFFERENCING,
     WOMEN,
@@ -387,6 +388,17 @@ def explain_and_quote(lab: Lab) -> object:
     return told_apart(lab, explained, worlds(lab.data, "hiv", 0, 1))
 
 
+@attack("error and timing", "salt", target("hiv"), Off.rules("salt"), told="no guess fits")
+def the_name_of_the_data_version(lab: Lab) -> object:
+    """The plan names the rows by a digest; whoever knows the other rows of the hospital tries what hers may be."""
+    plan = lab.house().ask("SELECT COUNT(*) FROM patients").plan
+    assert plan is not None
+    for guess, data in worlds(lab.data, "hiv", 0, 1).items():
+        if content_digest(data, 1, "patients").hex() == plan.data_versions[PartyId(1)]["patients"]:
+            return guess
+    raise Stopped("no guess fits")
+
+
 # ------------------------------------------------------------------------------------------------ duplicate persons
 
 
@@ -514,7 +526,7 @@ def is_the_rest_empty(lab: Lab) -> object:
     Off(disclosure=ZEROS),
     told="alike",
     data=_negative_but_for_the_target,
-    through="a group that is hidden for another's sake says that there is somebody in the other",
+    through="a group hidden for another's sake says that there is somebody in the other",
 )
 def is_the_other_group_empty(lab: Lab) -> object:
     """GROUP BY hiv: is the negative group hidden for the other's sake, or is there nobody in the other?"""

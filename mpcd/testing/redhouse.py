@@ -159,9 +159,9 @@ _CODE: Final[Mapping[str, Callable[[], Any]]] = {
     "padding": lambda: _patched(("mpcd.plan.isolation._Columns._left", _declared)),
     "products": lambda: _patched(("mpcd.plan.isolation._check_arithmetic", _nothing)),
 }
-"""Rules that are taken out of the code; in `House`: `floor`, `complement`, `also` (a gate's further sets), `dominance`,
-`identifier`, `dense` (messages as long as the groups that there are), `total` (the text must run as it stands, too) and
-`plain` (nothing but the text as it stands)."""
+"""Rules that are taken out of the code.  In `House` are `floor`, `complement`, `also` (a gate's further sets),
+`dominance`, `identifier`, `salt` (of data versions), `dense` (messages as long as the groups that there are), `total`
+(the text must run as it stands, too) and `plain` (nothing but the text as it stands)."""
 
 
 # ------------------------------------------------------------------------------------------------ engines
@@ -318,6 +318,7 @@ class House:
         self._engines = engines or Engines()
         self.roster = self._engines.roster(data, self._keys)
         self.data = data
+        self._salts = [self._random.randbytes(32) for _ in self.owners]
         self._kept: list[Kept] = []
         self._bodies: dict[bytes, Definition] = {}
         self._spent: dict[tuple[int, str], int] = {}
@@ -517,9 +518,15 @@ class House:
         return signed, plan, agreement.session_id(answers, plan.hash), result_key
 
     def versions(self, owner: int, plan: LogicalPlan) -> dict[str, str]:
-        """Names of an owner's data versions; here they say which rows there are, and nothing depends on it."""
+        """Names of an owner's data versions, as `mpcd.sources.snapshot` salts them."""
         names = sorted({source.table for source in plan.sources})
-        return {name: self._engines.version(self.data, owner, name) for name in names}
+        contents = {name: content_digest(self.data, owner, name) for name in names}
+        if "salt" not in self.off.code:
+            contents = {
+                name: canonical.digest("salted-version", [self._salts[owner], content])
+                for name, content in contents.items()
+            }
+        return {name: content.hex() for name, content in contents.items()}
 
     def _decided(self, owner: PartyId, policy: Policy, signed: Any, plan: LogicalPlan) -> Decision:
         """As `daemon.owner` decides."""
@@ -612,7 +619,6 @@ class Engines:
 
     def __init__(self) -> None:
         self._engines: dict[tuple[int, int], DuckdbEngine] = {}
-        self._versions: dict[tuple[int, int, str], str] = {}
         self._held: list[Data] = []
 
     def roster(self, data: Data, keys: Sequence[SigningKey]) -> Roster:
@@ -639,14 +645,11 @@ class Engines:
         """How many groups an owner's last answer had, before it was made dense."""
         return cast("_Pool", self._engines[id(data), owner]._pool).child.groups  # noqa: SLF001
 
-    def version(self, data: Data, owner: int, table: str) -> str:
-        """Of one table of one owner."""
-        name = (id(data), owner, table)
-        if name not in self._versions:
-            self._held.append(data)
-            rows = [[None if v is None else int(v) for v in row.values()] for row in data.rows[table][owner]]
-            self._versions[name] = canonical.digest("red house", cast("Any", rows)).hex()
-        return self._versions[name]
+
+def content_digest(data: Data, owner: int, table: str) -> bytes:
+    """Of the rows of one table of one owner, in a form of its own."""
+    rows = [[None if v is None else int(v) for v in row.values()] for row in data.rows[table][owner]]
+    return canonical.digest("red house", cast("Any", rows))
 
 
 def _roles(owner: int) -> tuple[Any, ...]:

@@ -27,15 +27,25 @@ __all__ = ["ATTACKS", "FAMILIES", "main", "table"]
 
 FAMILIES: Final = frozenset(
     {
-        "differencing",
-        "averaging",
-        "NULL recoding",
         "FILTER and CASE",
-        "two contributors",
-        "totals minus cells",
-        "error and timing",
+        "HAVING, ORDER BY, LIMIT",
+        "MIN and MAX",
+        "NULL recoding",
+        "averaging",
+        "column uses",
+        "differencing",
+        "dominance",
         "duplicate persons",
+        "error and timing",
+        "granularity",
+        "hidden names",
+        "identifiers",
+        "joins",
+        "rows",
         "suppressed sets",
+        "totals minus cells",
+        "two contributors",
+        "weights",
     }
 )
 """What there must be attacks of."""
