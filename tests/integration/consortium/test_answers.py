@@ -34,7 +34,7 @@ TOLERANCE = 1e-9
 THRESHOLD = 11
 OWNERS_MIN = 3
 SEVERITY = ("floor", "min_owners", "dominance", "complement")
-ROUNDS_MAX = 70
+ROUNDS_MAX = 90
 ROUNDS_WITHOUT_KEYS_MAX = 36
 DOMINANT = 2, Fraction("0.9"), Fraction("0.1")
 
