@@ -10,6 +10,7 @@ import hashlib
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +31,8 @@ from mpcd.ids import PartyId
 _METHOD: Final = "mpc.v1.Licences"
 _DIRECTORY: Final = "licences"
 _SUFFIX: Final = ".licence"
+_AGAIN_MS: Final = 86_400_000
+"""So long owners take an acceptance."""
 
 
 @click.group()
@@ -51,7 +54,7 @@ def offers(context: click.Context, name: str | None, *, as_json: bool) -> None:
     if name is not None:
         found = [_named(found, name)]
     if as_json:
-        write_json({"offers": [signed.to_bytes() for signed in found], "silent": silent})
+        write_json({"offers": [_offer_map(signed) for signed in found], "silent": silent})
     elif name is not None:
         print_lines(offer_lines(found[0].offer))
     else:
@@ -78,13 +81,16 @@ def offers(context: click.Context, name: str | None, *, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
 def accept(context: click.Context, name: str, *, licensee: str | None, tax_id: str, reduced: bool, yes: bool) -> None:
-    """Accept an offer: sign it, send it to its owners, keep the licence; again, for owners who were away."""
+    """Accept an offer: sign it, send it to its owners, keep the licence.
+
+    Again, it sends the same licence to owners who were away.  An offer is accepted once for a term: while a licence
+    under it is in force there is no second one.
+    """
     with connect(context, signs=True) as client:
         profile = need(client.profile)
-        found, _ = _offers(client)
-        signed = _named(found, name)
-        waiting = _waiting(profile, signed.offer.digest)
+        waiting = _under(profile, client, name)
         if waiting is None:
+            signed = _named(_offers(client)[0], name)
             if not yes:
                 print_lines(offer_lines(signed.offer))
                 click.confirm("\nAccept this offer, and owe what it says?", abort=True)
@@ -105,7 +111,11 @@ def accept(context: click.Context, name: str, *, licensee: str | None, tax_id: s
     click.echo(f"licence {offer_name(deed.agreement.digest)} until {day(deed.until)}: {path}")
     if not deed.complete:
         _complain(errors)
-        click.echo("not every owner holds it yet; run the same command again within a day", err=True)
+        click.echo(
+            "not every owner holds it yet, so it is not in force and nothing is owed; run the same command again "
+            "within a day",
+            err=True,
+        )
         context.exit(5)
 
 
@@ -120,7 +130,9 @@ def _send(client: Client, profile: Profile, deed: Deed) -> tuple[Deed, list[str]
         if isinstance(party, int) and isinstance(signature, bytes) and not reply.get("error"):
             signatures[PartyId(party)] = signature
         else:
-            errors.append(f"party {show(party)}: {show(reply.get('message'))}")
+            errors.append(_said(reply))
+            if isinstance(party, int):
+                signatures.pop(PartyId(party), None)
     made = Deed(agreement, tuple(sorted(signatures.items())))
     made.verify(_keys(profile))
     return made, errors
@@ -140,11 +152,13 @@ def end(context: click.Context, name: str, *, reason: str, yes: bool) -> None:
             print_lines(deed_lines(deed))
             click.confirm("\nEnd this licence now?", abort=True)
         digest = deed.agreement.digest
-        ended = deed.revocation or Revocation.make(digest, None, profile.signing_key, now_ms=_now(), reason=reason)
+        key = profile.signing_key
+        later = key.public.raw != deed.agreement.analyst
+        ended = deed.revocation or Revocation.make(digest, None, key, now_ms=_now(), reason=reason, replaces=later)
         answer = client.call(f"{_METHOD}End", {"revocation": ended.to_bytes()})
         owners = set(deed.agreement.offer.owners)
         replies = [reply for reply in maps(answer, "parties") if reply.get("party") in owners]
-    errors = [f"party {show(one.get('party'))}: {show(one.get('message'))}" for one in replies if one.get("error")]
+    errors = [_said(one) for one in replies if one.get("error")]
     if len(errors) == len(replies):
         raise PeerFault(None, "; ".join(errors))
     path.write_bytes(Deed(deed.agreement, deed.countersignatures, ended).to_bytes())
@@ -165,12 +179,13 @@ def list_licences(context: click.Context, *, ended: bool, as_json: bool) -> None
         answer = _mine(client) if client.profile is not None else client.call(f"{_METHOD}List", {"ended": ended})
         profile = client.profile
     if as_json:
-        write_json(answer)
+        write_json(answer if profile is None else {"licences": [one.to_map() for one in _gathered(answer)], **answer})
     elif profile is None:
         rows = [
             [
                 show(item.get("digest")),
-                printable(show(item.get("name") or item.get("licensee"))),
+                show(item.get("name") or item.get("fingerprint")),
+                show(item.get("licensee")),
                 show(item.get("title")),
                 show(item.get("tables")),
                 show(item.get("rate_class")),
@@ -179,36 +194,81 @@ def list_licences(context: click.Context, *, ended: bool, as_json: bool) -> None
             ]
             for item in maps(answer, "licences")
         ]
-        write_table(["licence", "analyst", "title", "tables", "rate", "until", "queries"], rows)
+        write_table(["licence", "analyst", "licensee", "title", "tables", "rate", "until", "queries"], rows)
     else:
         _print_mine(answer, ended=ended)
 
 
-def _print_mine(answer: Map, *, ended: bool) -> None:
-    found: dict[bytes, tuple[Deed, set[int], int]] = {}
+@dataclass(frozen=True, slots=True)
+class _Mine:
+    """One licence of the analyst as all owners together have it."""
+
+    deed: Deed
+    parties: frozenset[int]
+    """Owners that say they hold it."""
+    whole: bool
+    """Whether each of them knows that all do."""
+    queries: int
+
+    @property
+    def until(self) -> str:
+        """In words: its end, or that it is not in force."""
+        ended = self.deed.revocation
+        if ended is not None:
+            return f"ended {day(self.deed.until)} by {'you' if ended.party is None else f'party {ended.party}'}"
+        return day(self.deed.until) if self.whole else f"{day(self.deed.until)}; not in force, not held by all"
+
+    def to_map(self) -> Map:
+        """For JSON."""
+        agreement = self.deed.agreement
+        return {
+            "name": offer_name(agreement.digest),
+            "digest": agreement.digest,
+            "offer": agreement.offer.digest,
+            "title": agreement.offer.title,
+            "tables": list(agreement.offer.tables),
+            "held_by": [int(party) for party in sorted(self.parties)],
+            "complete": self.whole,
+            "rate_class": agreement.acceptance.rate_class,
+            "licensee": agreement.acceptance.licensee,
+            "begins_at": agreement.begins_at,
+            "ends_at": agreement.ends_at,
+            "revoked_at": None if self.deed.revocation is None else self.deed.revocation.at,
+            "in_force": self.whole and self.deed.until > _now(),
+            "queries": self.queries,
+        }
+
+
+def _gathered(answer: Map) -> list[_Mine]:
+    found: dict[bytes, _Mine] = {}
     for reply in maps(answer, "parties"):
         for item in maps(reply, "licences"):
             deed = Deed.from_bytes(blob(item, "deed"))
             queries, party = item.get("queries"), reply.get("party")
             assert isinstance(queries, int)
             assert isinstance(party, int)
-            known = found.get(deed.agreement.digest)
-            parties = {party} if known is None else known[1] | {party}
+            digest = deed.agreement.digest
+            known = found.get(digest, _Mine(deed, frozenset(), whole=True, queries=0))
             # A revocation counts from the first owner who has it.
-            first = deed if known is None or known[0].revocation is None else known[0]
-            found[deed.agreement.digest] = (first, parties, max(queries, 0 if known is None else known[2]))
+            first = deed if known.deed.revocation is None else known.deed
+            whole = known.whole and deed.complete
+            found[digest] = _Mine(first, known.parties | {party}, whole, max(queries, known.queries))
+    return list(found.values())
+
+
+def _print_mine(answer: Map, *, ended: bool) -> None:
     rows = [
         [
-            offer_name(digest),
-            printable(deed.agreement.offer.title),
-            ", ".join(deed.agreement.offer.tables),
-            ", ".join(map(str, sorted(parties))),
-            deed.agreement.acceptance.rate_class,
-            f"{'revoked ' if deed.revocation is not None else ''}{day(deed.until)}",
-            str(queries),
+            offer_name(one.deed.agreement.digest),
+            printable(one.deed.agreement.offer.title),
+            ", ".join(one.deed.agreement.offer.tables),
+            ", ".join(map(str, sorted(one.parties))),
+            one.deed.agreement.acceptance.rate_class,
+            one.until,
+            str(one.queries),
         ]
-        for digest, (deed, parties, queries) in found.items()
-        if ended or deed.until > _now()
+        for one in _gathered(answer)
+        if ended or one.deed.until > _now()
     ]
     write_table(["licence", "title", "tables", "held by party", "rate", "until", "queries"], rows)
     _complain(_silent(answer))
@@ -217,8 +277,9 @@ def _print_mine(answer: Map, *, ended: bool) -> None:
 def _until(item: Map) -> str:
     revoked, ends = item.get("revoked_at"), item.get("ends_at")
     if isinstance(revoked, int):
-        return f"revoked {day(revoked)}"
-    return day(ends if isinstance(ends, int) else None)
+        return f"ended {day(revoked)} by {show(item.get('revoked_by'))}"
+    waits = "" if item.get("in_force") is True or not isinstance(ends, int) or ends <= _now() else "; not in force"
+    return day(ends if isinstance(ends, int) else None) + waits
 
 
 @licence.command(name="show")
@@ -267,12 +328,24 @@ def verify(context: click.Context, file: Path, roster: Path | None, legal: Path 
     offer = deed.agreement.offer
     if legal is not None and hashlib.sha256(legal.read_bytes()).digest() != offer.legal_digest:
         raise LicenceInvalid(f"{legal} is not the text that this licence binds ({offer.legal_title})")
+    missing = sorted(set(offer.owners) - {party for party, _ in deed.countersignatures})
     if as_json:
-        write_json({"licence": deed.agreement.digest, "complete": deed.complete, "until": deed.until})
+        said: Map = {"name": offer_name(deed.agreement.digest), "licence": deed.agreement.digest}
+        said |= {"complete": deed.complete, "not_held_by": [int(party) for party in missing], "until": deed.until}
+        write_json({**said, "legal_text_checked": legal is not None})
         return
     owners = ", ".join(map(str, offer.owners))
     click.echo(f"good: licence {offer_name(deed.agreement.digest)}, offered and signed by party {owners}")
+    if legal is not None:
+        click.echo(f"good: {printable(str(legal))} is the text that it binds ({printable(offer.legal_title)})")
     print_lines(deed_lines(deed))
+    if missing:
+        click.echo(
+            f"not in force: this file does not show that party {', '.join(map(str, missing))} holds it, and a licence "
+            "is in force once all its owners do"
+        )
+    elif deed.revocation is None:
+        click.echo("this file cannot show whether it was ended since it was written (see `mpcctl licence list`)")
 
 
 # ------------------------------------------------------------------------------------------------ the owner
@@ -292,7 +365,12 @@ def revoke(context: click.Context, name: str, *, reason: str, yes: bool) -> None
             click.confirm("\nRevoke this licence now?", abort=True)
         answer = client.call(f"{_METHOD}Revoke", {"name": deed.agreement.digest.hex(), "reason": reason})
     ended = Deed.from_bytes(blob(answer, "deed"))
-    click.echo(f"revoked: {offer_name(ended.agreement.digest)}, {day(ended.until)}")
+    name = offer_name(ended.agreement.digest)
+    if answer.get("before") is True and ended.revocation is not None:
+        who = "its analyst" if ended.revocation.party is None else f"party {ended.revocation.party}"
+        click.echo(f"nothing to do: {name} was ended by {who} on {day(ended.until)}")
+    else:
+        click.echo(f"revoked: {name}, {day(ended.until)}")
     for reply in maps(answer, "told"):
         if reply.get("error"):
             click.echo(f"party {show(reply.get('party'))} was not told: {show(reply.get('message'))}", err=True)
@@ -312,8 +390,18 @@ def obligations(context: click.Context, *, as_json: bool) -> None:
     for item in maps(answer, "duties"):
         due = item.get("due_at")
         due_day = day(due if isinstance(due, int) else None)
-        rows.append([due_day, show(item.get("state")), show(item.get("code")), show(item.get("licence"))])
-    write_table(["due", "state", "duty", "licence"], rows)
+        rows.append(
+            [
+                due_day,
+                show(item.get("state")),
+                show(item.get("code")),
+                show(item.get("licence")),
+                show(item.get("name")),
+                show(item.get("licensee")),
+                show(item.get("contact")),
+            ]
+        )
+    write_table(["due", "state", "duty", "licence", "analyst", "licensee", "contact"], rows)
 
 
 @licence.command()
@@ -353,7 +441,9 @@ def _offers(client: Client) -> tuple[list[SignedOffer], list[str]]:
     answer = client.call(f"{_METHOD}Offers", {"inquiry": _inquiry(profile, "offers")})
     keys = _keys(profile)
     found: dict[bytes, SignedOffer] = {}
+    sent_by: dict[bytes, set[object]] = {}
     problems = _silent(answer)
+    answered = {reply.get("party") for reply in maps(answer, "parties") if not reply.get("error")}
     for reply in maps(answer, "parties"):
         sent = reply.get("offers")
         for data in sent if isinstance(sent, list) else ():
@@ -362,9 +452,25 @@ def _offers(client: Client) -> tuple[list[SignedOffer], list[str]]:
             problem = signature_problem(signed, keys)
             if problem is None:
                 found[signed.offer.digest] = signed
+                sent_by.setdefault(signed.offer.digest, set()).add(reply.get("party"))
             else:
                 problems.append(f"party {show(reply.get('party'))} sent an offer that does not verify: {problem}")
-    return sorted(found.values(), key=lambda one: (one.offer.open_until, one.offer.digest)), problems
+    # A pool's offer is open as long as none of its owners has withdrawn it.
+    standing = [one for digest, one in found.items() if answered & set[object](one.offer.owners) <= sent_by[digest]]
+    return sorted(standing, key=lambda one: (one.offer.open_until, one.offer.digest)), problems
+
+
+def _offer_map(signed: SignedOffer) -> Map:
+    made = signed.offer
+    return {
+        "name": offer_name(made.digest),
+        "digest": made.digest,
+        "title": made.title,
+        "tables": list(made.tables),
+        "owners": [int(owner) for owner in made.owners],
+        "open_until": made.open_until,
+        "offer": signed.to_bytes(),
+    }
 
 
 def _mine(client: Client) -> Map:
@@ -372,11 +478,13 @@ def _mine(client: Client) -> Map:
 
 
 def _silent(answer: Map) -> list[str]:
-    return [
-        f"party {show(one.get('party'))}: {show(one.get('message'))}"
-        for one in maps(answer, "parties")
-        if one.get("error")
-    ]
+    return [_said(one) for one in maps(answer, "parties") if one.get("error")]
+
+
+def _said(reply: Map) -> str:
+    """What a party said who did not do as it was asked, with its number once."""
+    label, message = f"party {show(reply.get('party'))}: ", show(reply.get("message"))
+    return label + message.replace(label, "")
 
 
 def _complain(lines: list[str]) -> None:
@@ -427,12 +535,30 @@ def _kept(profile: Profile, name: str) -> tuple[Path, Deed]:
     return fitting[0]
 
 
-def _waiting(profile: Profile, offer: bytes) -> Deed | None:
-    """An agreement on this offer that some owner did not get yet."""
-    for _, deed in _files(profile):
-        if deed.agreement.offer.digest == offer and not deed.complete and deed.revocation is None:
-            return deed
-    return None
+def _under(profile: Profile, client: Client, name: str) -> Deed | None:
+    """The licence under the offer `name` that is to be given to its owners again; none if it is to be signed.
+
+    Raises:
+        LicenceInvalid: all its owners hold one that is in force.
+    """
+    now = _now()
+
+    def fits(deed: Deed) -> bool:
+        offer = deed.agreement.offer.digest.hex()
+        return offer.startswith(name.lower()) and deed.revocation is None and deed.agreement.ends_at > now
+
+    mine = [one.deed for one in _gathered(_mine(client))]
+    ended = {deed.agreement.digest for deed in mine if deed.revocation is not None}
+    kept = [deed for _, deed in _files(profile) if fits(deed) and deed.agreement.digest not in ended]
+    whole = next((deed for deed in kept if deed.complete), None)
+    if whole is not None:
+        raise LicenceInvalid(
+            f"you hold licence {offer_name(whole.agreement.digest)} under this offer, in force until "
+            f"{day(whole.until)}; it can be accepted again after its end"
+        )
+    # What an owner holds and this profile does not was accepted elsewhere with the same key.
+    fresh = [deed for deed in (*kept, *filter(fits, mine)) if deed.agreement.begins_at > now - _AGAIN_MS]
+    return next(iter(fresh), None)
 
 
 def _read(path: Path) -> Deed:

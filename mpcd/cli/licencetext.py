@@ -122,6 +122,8 @@ def deed_lines(deed: Deed) -> list[tuple[str, str]]:
     lines.append(("held by party", held))
     if deed.revocation is not None:
         who = "the analyst" if deed.revocation.party is None else f"party {deed.revocation.party}"
+        if deed.revocation.key is not None:
+            who += f" with a later key ({VerifyKey(deed.revocation.key).fingerprint()})"
         lines.append(
             ("ended by", f"{who}, {moment(deed.revocation.at)}: {deed.revocation.reason or 'no reason given'}")
         )

@@ -35,7 +35,10 @@ def make(context: click.Context, file: Path, legal: Path | None, *, dry_run: boo
     """Sign the offer that FILE describes; see OPERATING, "Licences", for what a file holds."""
     params: Map = {"text": _read(file).decode(errors="replace"), "path": str(file), "dry_run": dry_run}
     if legal is not None:
-        params["legal_digest"] = hashlib.sha256(_read(legal)).digest()
+        content = _read(legal)
+        if not content.strip():
+            raise ConfigurationInvalid("the legal text is empty", path=str(legal))
+        params["legal_digest"] = hashlib.sha256(content).digest()
     with connect(context, admin=True) as client:
         answer = client.call(f"{_METHOD}Make", params)
     _report(answer, as_json=as_json)
@@ -57,6 +60,8 @@ def list_offers(context: click.Context, *, as_json: bool) -> None:
         made = signed.offer
         missing = sorted(set(made.owners) - {party for party, _ in signed.signatures})
         state = show(item.get("state"))
+        if state == "outdated":
+            state = "outdated: newer data is published"
         waits = f"; waits for {', '.join(map(str, missing))}" if missing and state == "pending" else ""
         owners = ", ".join(map(str, made.owners))
         rows.append([offer_name(made.digest), state + waits, printable(made.title), ", ".join(made.tables), owners])
@@ -96,10 +101,14 @@ def sign(context: click.Context, name: str, *, yes: bool, as_json: bool) -> None
 @click.argument("name")
 @click.pass_context
 def withdraw(context: click.Context, name: str) -> None:
-    """Let nobody accept an offer any more; licences that stand under it go on (see `licence revoke`)."""
+    """Let nobody accept an offer any more; licences that are in force under it go on (see `licence revoke`).
+
+    A pool's offer is withdrawn for all its owners; again, to tell those who were away.
+    """
     with connect(context, admin=True) as client:
         answer = client.call(f"{_METHOD}Withdraw", {"name": name})
     click.echo(f"withdrawn: {offer_name(blob(answer, 'digest'))}")
+    _not_told(answer)
 
 
 def _report(answer: Map, *, as_json: bool) -> None:
@@ -108,8 +117,12 @@ def _report(answer: Map, *, as_json: bool) -> None:
         return
     signed = SignedOffer.from_bytes(blob(answer, "offer"))
     print_lines(offer_lines(signed.offer))
-    signers = ", ".join(str(party) for party, _ in signed.signatures) or "nobody"
-    click.echo(f"\n{text(answer, 'state')}; signed by party {signers}")
+    signers = ", ".join(str(party) for party, _ in signed.signatures)
+    click.echo(f"\n{text(answer, 'state')}; signed by {f'party {signers}' if signers else 'nobody'}")
+    _not_told(answer)
+
+
+def _not_told(answer: Map) -> None:
     for reply in maps(answer, "told"):
         if reply.get("error"):
             click.echo(f"party {show(reply.get('party'))} was not told: {show(reply.get('message'))}", err=True)

@@ -21,7 +21,7 @@ from typing import Final
 from mpcd import limits
 from mpcd.daemon.journal import StoreJournal
 from mpcd.daemon.owner import LivePolicy
-from mpcd.errors import LicenceInvalid, NotAuthorised, NotFound, Refusal, Refused
+from mpcd.errors import DataInvalid, LicenceInvalid, NotAuthorised, NotFound, Refusal, Refused
 from mpcd.governance.asked import Asked, Decision
 from mpcd.governance.cover import Held, Obligation, Spent, obligations
 from mpcd.governance.decision import Part
@@ -118,7 +118,7 @@ class LicenceDesk:
                 self._decoded.popitem(last=False)
         else:
             self._decoded.move_to_end(row.digest)
-        return Held(row.digest, known, row.revoked_at)
+        return Held(row.digest, known, row.revoked_at, row.countersigned or not known.offer.pool)
 
     # ------------------------------------------------------------------------------------------ offers of ours
 
@@ -213,15 +213,64 @@ class LicenceDesk:
         """One offer as it stands here."""
         return await self._journal.read(partial(_offer_named, name=name))
 
-    async def withdraw(self, name: str) -> bytes:
+    async def withdraw(self, name: str) -> Offer:
         """Let nobody accept an offer any more."""
 
-        def work(connection: sqlite3.Connection, append: Append) -> bytes:
+        def work(connection: sqlite3.Connection, append: Append) -> Offer:
             digest = licences.named(connection, "offer", name)
             licences.withdraw_offer(connection, append, digest, at=self.now)
-            return digest
+            return _offer_named(connection, digest.hex()).signed.offer
 
         return await self._journal.write(work)
+
+    async def withdrawn_by(self, digest: bytes, party: PartyId) -> bool:
+        """Another owner of a pool has withdrawn its offer; False if it never came here.
+
+        Raises:
+            NotAuthorised: the offer is not that party's.
+        """
+
+        def work(connection: sqlite3.Connection, append: Append) -> bool:
+            known = licences.find_offer(connection, digest)
+            if known is None:
+                return False
+            if party not in known.signed.offer.owners:
+                raise NotAuthorised("a party withdraws its own offers")
+            licences.withdraw_offer(connection, append, digest, at=self.now, by=f"party {party}")
+            return True
+
+        return await self._journal.write(work)
+
+    def outdated(self, offer: Offer) -> bool:
+        """Whether it covers the data of its time alone, and we have published newer data since: nobody could use it."""
+        if offer.newer_versions:
+            return False
+        named = {table: version for party, table, version in offer.versions if party == self.me}
+        try:
+            return named != self.versions(offer.tables)
+        except DataInvalid:  # nothing is published any more
+            return True
+
+    async def bound_to_others(self, table: str, version: str) -> tuple[list[Deed], list[Offer]]:
+        """Licences in force and open offers that cover the data of their time alone, and it is not `version`."""
+
+        def stranded(offer: Offer) -> bool:
+            now = {version for party, name, version in offer.versions if (party, name) == (self.me, table)}
+            return not offer.newer_versions and table in offer.tables and now != {version}
+
+        def work(connection: sqlite3.Connection) -> tuple[list[Deed], list[Offer]]:
+            deeds = [one for one in licences.deeds(connection, ending_after=self.now) if licences.in_force(one)]
+            rows = licences.offers(connection, ("pending", "open"), after=self.now)
+            return (
+                [one for one in deeds if stranded(one.agreement.offer)],
+                [
+                    row.signed.offer
+                    for row in rows
+                    if stranded(row.signed.offer) and not self.outdated(row.signed.offer)
+                ],
+            )
+
+        return await self._journal.read(work, apart=True)
 
     async def offered(self) -> list[OfferRow]:
         """Every offer here that is not past."""
@@ -241,7 +290,9 @@ class LicenceDesk:
         return [
             row.signed
             for row in rows
-            if row.signed.offer.open_to(analyst.raw) and set(row.signed.offer.tables) <= visible
+            if row.signed.offer.open_to(analyst.raw)
+            and set(row.signed.offer.tables) <= visible
+            and not self.outdated(row.signed.offer)
         ]
 
     async def accept(self, data: bytes, by: str) -> tuple[PartyId, bytes]:
@@ -263,6 +314,21 @@ class LicenceDesk:
 
             await self._journal.write(work)
         return agreement.countersign(self.me, self._key)
+
+    async def complete(self, data: bytes, by: str) -> None:
+        """Take in what all owners of a pool say: that they hold a licence.
+
+        Raises:
+            NotFound: no such licence here.
+            LicenceInvalid: it does not verify, or comes too late.
+        """
+        whole = Deed.from_bytes(data)
+        whole.verify(self.keys)
+
+        def work(connection: sqlite3.Connection, append: Append) -> None:
+            licences.complete(connection, append, whole, by=by, at=self.now)
+
+        await self._journal.write(work)
 
     async def _check_new(self, agreement: Agreement) -> None:
         analyst = VerifyKey(agreement.analyst)
@@ -296,7 +362,9 @@ class LicenceDesk:
         return await self._journal.read(work)
 
     def _countersigned(self, deed: Deed) -> Deed:
-        return Deed(deed.agreement, (deed.agreement.countersign(self.me, self._key),), deed.revocation)
+        party, signature = deed.agreement.countersign(self.me, self._key)
+        signatures = tuple(sorted({**dict(deed.countersignatures), party: signature}.items()))
+        return Deed(deed.agreement, signatures, deed.revocation)
 
     # ------------------------------------------------------------------------------------------ ending
 
@@ -305,8 +373,10 @@ class LicenceDesk:
 
         Raises:
             NotFound: no such licence here.
-            LicenceInvalid: the reason is no printable text.
+            LicenceInvalid: the reason is no printable text, or none.
         """
+        if not reason.strip():
+            raise LicenceInvalid("say why; the analyst is told, and it goes on the record")
         digest = await self._journal.read(partial(licences.named, table="licence", name=name))
         deed = await self._deed(digest)
         if deed.revocation is not None:
@@ -334,10 +404,31 @@ class LicenceDesk:
             raise NotAuthorised("a party passes on its own revocations, and analysts'")
         if revocation.at > self.now + limits.CLOCK_SKEW_SECONDS_MAX * 1000:
             raise LicenceInvalid("the revocation is of the future; set the clock of the host that signed it")
+        if revocation.party is None:
+            await self._check_holder(deed.agreement, revocation)
         if revocation.party is None and revocation.at < self.now - _ANALYST_END_MS_MAX:
             # Fees go by days: nobody ends a licence in the past.
             raise LicenceInvalid("the end of a licence is sent when it is signed; sign it again")
         await self._end(deed.agreement, revocation)
+
+    async def _check_holder(self, agreement: Agreement, revocation: Revocation) -> None:
+        """Raise `LicenceInvalid` unless it is the analyst's key of now that ends the licence."""
+        holder = await self.holder(agreement.digest)
+        if revocation.signer(agreement) == holder:
+            return
+        if holder == agreement.analyst:
+            raise LicenceInvalid(
+                "this owner does not know your key to be that of the one who accepted the licence; let it accept the "
+                "new key first (mpcctl analyst status)"
+            )
+        raise LicenceInvalid("another key has taken the place of this one here; end the licence with that key")
+
+    async def holder(self, digest: bytes) -> bytes:
+        """The raw key of the analyst whose licence it is now."""
+        found = await self._journal.read(partial(licences.holder, digest=digest))
+        if found is None:
+            raise NotFound("there is no such licence here")
+        return found
 
     async def _deed(self, digest: bytes) -> Deed:
         deed = await self._journal.read(partial(licences.deed, digest=digest))
@@ -381,12 +472,16 @@ class LicenceDesk:
 
         return await self._journal.read(work)
 
+    async def held_by(self, key: VerifyKey) -> list[Deed]:
+        """The licences of an analyst that are not over."""
+        return await self._journal.read(partial(licences.deeds, analyst=key.raw, ending_after=self.now))
+
     async def obligations(self) -> list[Obligation]:
         """What licensees owe besides money, the earliest first; what is over or met long ago is left out."""
 
         def work(connection: sqlite3.Connection) -> list[Obligation]:
             found = []
-            for deed in licences.deeds(connection):
+            for deed in filter(licences.in_force, licences.deeds(connection)):
                 revoked_at = None if deed.revocation is None else deed.revocation.at
                 held = Held(deed.agreement.digest, deed.agreement, revoked_at)
                 found += obligations(held, licences.met(connection, held.digest), self.now)

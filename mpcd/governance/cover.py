@@ -49,6 +49,8 @@ class Held:
     digest: bytes
     agreement: Agreement
     revoked_at: int | None = None
+    complete: bool = True
+    """Whether all its owners are known to hold it."""
 
     @property
     def name(self) -> str:
@@ -105,8 +107,12 @@ def cover(
     assert tables
     found: list[tuple[Held, QueryPrice]] = []
     lacking: list[tuple[Refusal, ...]] = []
+    over: list[Held] = []
     for one in held:
         if not set(tables) & set(one.agreement.offer.tables):
+            continue
+        if _out_of_force(one, asked.at) is not None:
+            over.append(one)
             continue
         refusals = _problems(one, asked, tables, spent, rho)
         if refusals:
@@ -115,6 +121,10 @@ def cover(
             found.append((one, price_query(one.agreement.rate, counters(one, Month.of(asked.at), spent))))
     if found:
         return _coverage(*min(found, key=_preference), asked, rho)
+    if over and not lacking:
+        # The last one alone: whoever renewed it often does not want to read of each.
+        last = max(over, key=lambda one: (not one.complete and one.revoked_at is None, one.until, one.digest))
+        return (_refusal(asked.party, last, str(_out_of_force(last, asked.at))),)
     if not lacking:
         return tuple(_missing(asked.party, table) for table in sorted(tables))
     fewest = min(len(refusals) for refusals in lacking)
@@ -141,9 +151,6 @@ def _missing(party: PartyId, table: str) -> Refusal:
 def _problems(one: Held, asked: Asked, tables: Collection[str], spent: Spent, rho: int | None) -> tuple[Refusal, ...]:
     """Why `one` does not cover the request; nothing if it does."""
     party = asked.party
-    ended = _ended(one, asked.at)
-    if ended is not None:
-        return (_refusal(party, one, f"{ended}; accept a new one (mpcctl licence offers)"),)
     reasons = [
         *_scope_problems(one, asked, tables),
         *_who_problems(one, asked),
@@ -157,11 +164,18 @@ def _refusal(party: PartyId, one: Held, reason: str) -> Refusal:
     return Refusal(party, RULE, one.name, f"party {party}: your licence {one.name} {reason}")
 
 
-def _ended(one: Held, at: int) -> str | None:
+def _out_of_force(one: Held, at: int) -> str | None:
+    """Why the licence is not in force, and what to do; nothing if it is."""
     if one.revoked_at is not None:
-        return f"was revoked on {_date(one.revoked_at)}"
+        return f"was revoked on {_date(one.revoked_at)}; accept another offer (mpcctl licence offers)"
     if at >= one.agreement.ends_at:
-        return f"ended on {_date(one.agreement.ends_at)}"
+        return f"ended on {_date(one.agreement.ends_at)}; accept a new one (mpcctl licence offers)"
+    if not one.complete:
+        offer = offer_name(one.agreement.offer.digest)
+        return (
+            "is not in force: not every owner of the pool is known to hold it; run `mpcctl licence accept "
+            f"{offer}` again"
+        )
     if at < one.agreement.begins_at:
         return "begins later than this session; check the clocks"
     return None

@@ -233,32 +233,51 @@ class Revocation:
     at: int
     reason: str
     signature: bytes
+    key: bytes | None = None
+    """The analyst's, where it has taken the place of the one that accepted: the owners' books say whether it has."""
 
     def __post_init__(self) -> None:
+        require(self.key is None or self.party is None, "an owner signs with its own key")
         require(len(self.licence) == canonical.DIGEST_BYTES, "a licence's digest has 32 bytes")
         require(self.reason == "" or is_plain(self.reason, limits.REVOCATION_REASON_CHARACTERS_MAX), _REASON)
         require(len(self.signature) == SIGNATURE_BYTES, f"a signature has {SIGNATURE_BYTES} bytes")
 
     @classmethod
-    def make(cls, licence: bytes, party: PartyId | None, key: SigningKey, *, now_ms: int, reason: str = "") -> Self:
-        """Signed by the owner `party`, or by the analyst for None."""
-        said = _revocation_bytes(licence, party, now_ms, reason)
-        return cls(licence, party, now_ms, reason, key.sign(REVOCATION_DOMAIN, said))
+    def make(
+        cls,
+        licence: bytes,
+        party: PartyId | None,
+        key: SigningKey,
+        *,
+        now_ms: int,
+        reason: str = "",
+        replaces: bool = False,
+    ) -> Self:
+        """Signed by the owner `party`, or by the analyst for None; `replaces`: with a key that came after."""
+        named = key.public.raw if replaces else None
+        said = _revocation_bytes(licence, party, now_ms, reason, named)
+        return cls(licence, party, now_ms, reason, key.sign(REVOCATION_DOMAIN, said), named)
 
     def verify(self, agreement: Agreement, keys: Mapping[PartyId, VerifyKey]) -> None:
         """Check that somebody who may has ended exactly this agreement.
+
+        That `key` is the analyst's now, the owners' books say, and no signature.
 
         Raises:
             LicenceInvalid: the message says what does not fit.
         """
         require(self.licence == agreement.digest, "this revocation is of another licence")
         require(self.at >= agreement.begins_at, "a licence cannot end before it begins")
-        said = _revocation_bytes(self.licence, self.party, self.at, self.reason)
+        said = _revocation_bytes(self.licence, self.party, self.at, self.reason, self.key)
         if self.party is None:
-            check_signature({}, None, REVOCATION_DOMAIN, said, self.signature, VerifyKey(agreement.analyst))
+            check_signature({}, None, REVOCATION_DOMAIN, said, self.signature, VerifyKey(self.signer(agreement)))
             return
         require(self.party in agreement.offer.owners, "only an owner of the licence, or the analyst, can end it")
         check_signature(keys, self.party, REVOCATION_DOMAIN, said, self.signature)
+
+    def signer(self, agreement: Agreement) -> bytes:
+        """The key of the analyst who ends it."""
+        return self.key or agreement.analyst
 
     def to_bytes(self) -> bytes:
         """As it travels and is stored."""
@@ -272,9 +291,10 @@ class Revocation:
         return revocation
 
 
-def _revocation_bytes(licence: bytes, party: PartyId | None, at: int, reason: str) -> bytes:
+def _revocation_bytes(licence: bytes, party: PartyId | None, at: int, reason: str, key: bytes | None) -> bytes:
     who = None if party is None else int(party)
-    return canonical.encode({"version": VERSION, "licence": licence, "party": who, "at": at, "reason": reason})
+    said = {"version": VERSION, "licence": licence, "party": who, "at": at, "reason": reason, "key": key}
+    return canonical.encode(said)
 
 
 # ------------------------------------------------------------------------------------------------ what people keep
@@ -290,7 +310,7 @@ class Deed:
 
     @property
     def complete(self) -> bool:
-        """Whether every owner has said that it holds the agreement."""
+        """Whether every owner has said that it holds the agreement: before that it is in force for nobody."""
         return {party for party, _ in self.countersignatures} == set(self.agreement.offer.owners)
 
     @property
@@ -354,4 +374,5 @@ _REVOCATION: Final[Form[Revocation]] = record(
     at=TIME,
     reason=text(4 * limits.REVOCATION_REASON_CHARACTERS_MAX),
     signature=SIGNATURE,
+    key=optional(KEY),
 )

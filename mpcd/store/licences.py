@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from mpcd import limits
+from mpcd import canonical, limits
 from mpcd.canonical import Value
 from mpcd.errors import LicenceInvalid, LimitExceeded, NotFound, StoreFailed
 from mpcd.governance import entries
@@ -24,10 +24,14 @@ from mpcd.governance.cover import Spent
 from mpcd.governance.entries import Debit
 from mpcd.governance.licence import Agreement, Deed, Revocation
 from mpcd.governance.offer import DutyCode, SignedOffer, offer_name
+from mpcd.governance.price import day_of
+from mpcd.governance.signed import SIGNATURES, read_signatures
 from mpcd.store import accounts
 from mpcd.store.ledger import Append
 
 OPERATOR: Final = "operator"
+COMPLETION_MS_MAX: Final = 90_000_000
+"""So long after its acceptance a pool's licence can come into force: a day, and an hour for what was on its way."""
 OfferState = Literal["pending", "open", "withdrawn"]
 
 TABLES: Final[tuple[str, ...]] = (
@@ -52,6 +56,11 @@ TABLES: Final[tuple[str, ...]] = (
     # With all that a decision looks at before it knows which agreements it has not read yet.
     "CREATE INDEX licence_by_holder ON licence (holder, until_milliseconds, revoked_milliseconds)",
     "CREATE INDEX licence_by_end ON licence (until_milliseconds)",
+    # What all owners of a pool have signed: that they hold a licence.  A pool's licence without it is in force nowhere.
+    """CREATE TABLE licence_complete (
+        licence BLOB PRIMARY KEY REFERENCES licence (digest),
+        countersignatures BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID""",
     # Duties that the owner found fulfilled, with the digest of what was shown.
     """CREATE TABLE licence_met (
         licence BLOB NOT NULL REFERENCES licence (digest),
@@ -77,6 +86,8 @@ class LicenceRow:
 
     digest: bytes
     revoked_at: int | None
+    countersigned: bool = False
+    """Whether all owners of the pool have said that they hold it; of no account for one owner's."""
 
 
 # ------------------------------------------------------------------------------------------------ offers
@@ -133,8 +144,10 @@ def _check_room(connection: sqlite3.Connection, by: str, at: int) -> None:
         raise LimitExceeded(f"{current} offers are open or pending here; withdraw some first")
 
 
-def withdraw_offer(connection: sqlite3.Connection, append: Append, digest: bytes, *, at: int) -> None:
-    """Let nobody accept it any more; licences under it stay.
+def withdraw_offer(
+    connection: sqlite3.Connection, append: Append, digest: bytes, *, at: int, by: str = OPERATOR
+) -> None:
+    """Let nobody accept it any more; licences that are in force under it stay.
 
     Raises:
         NotFound: no such offer.
@@ -145,7 +158,7 @@ def withdraw_offer(connection: sqlite3.Connection, append: Append, digest: bytes
     if known.state == "withdrawn":
         return
     connection.execute("UPDATE offer SET state = 'withdrawn', changed_milliseconds = ? WHERE digest = ?", (at, digest))
-    append(entries.noted("offered", by=OPERATOR, about=_about(digest), digest=digest, details={"state": "withdrawn"}))
+    append(entries.noted("offered", by=by, about=_about(digest), digest=digest, details={"state": "withdrawn"}))
 
 
 def find_offer(connection: sqlite3.Connection, digest: bytes) -> OfferRow | None:
@@ -179,6 +192,7 @@ def accept(connection: sqlite3.Connection, append: Append, agreed: Agreement, *,
 
     Raises:
         NotFound: the offer is not open here.
+        LicenceInvalid: the analyst has a licence under this offer already.
         LimitExceeded: the analyst holds too many licences here that are in force.
     """
     digest, offer_digest = agreed.digest, agreed.offer.digest
@@ -187,6 +201,7 @@ def accept(connection: sqlite3.Connection, append: Append, agreed: Agreement, *,
     known = find_offer(connection, offer_digest)
     if known is None or known.state != "open":
         raise NotFound("no such offer is open here; it may have been withdrawn")
+    _check_alone(connection, agreed, at)
     (count,) = connection.execute(
         "SELECT count(*) FROM licence WHERE holder = ? AND until_milliseconds > ?", (agreed.analyst, at)
     ).fetchone()
@@ -202,6 +217,70 @@ def accept(connection: sqlite3.Connection, append: Append, agreed: Agreement, *,
         "licensee": agreed.acceptance.licensee,
     }
     append(entries.noted("licensed", by=by, about=_about(digest), digest=digest, details=details))
+
+
+def _check_alone(connection: sqlite3.Connection, agreed: Agreement, at: int) -> None:
+    """Raise `LicenceInvalid` where the holder has a licence under the same offer whose term is not over.
+
+    Quota, free queries and flat fees are of a term: a second licence, or a new one in the place of one that was ended,
+    would give and bill them again.  An agreement of a pool that not all owners came to hold in time was never one.
+    """
+    rows = connection.execute(
+        f"{_DEED} WHERE l.holder = ?1 AND l.offer = ?2 AND l.digest <> ?3 "
+        "AND (l.until_milliseconds > ?4 OR l.revoked_milliseconds IS NOT NULL)",
+        (agreed.analyst, agreed.offer.digest, agreed.digest, agreed.begins_at),
+    )
+    for known in (_deed(row) for row in rows):
+        old = known.agreement
+        void = not in_force(known) and (known.revocation is not None or at > old.begins_at + COMPLETION_MS_MAX)
+        if void or old.ends_at <= agreed.begins_at:
+            continue
+        name, end = offer_name(old.digest), day_of(old.ends_at).isoformat()
+        if known.revocation is not None:
+            raise LicenceInvalid(
+                f"licence {name} under this offer was ended, and its quota and prices are of its whole term: the offer "
+                f"can be accepted again after {end}; ask its owner for another one"
+            )
+        if not in_force(known):
+            raise LicenceInvalid(
+                f"licence {name} under this offer waits for its other owners; give that one to them again (mpcctl "
+                "licence accept)"
+            )
+        raise LicenceInvalid(f"you hold licence {name} under this offer, in force until {end}; renew it after its end")
+
+
+def in_force(known: Deed) -> bool:
+    """Whether all owners hold it, as this one knows; when it begins and ends is another matter."""
+    return not known.agreement.offer.pool or known.complete
+
+
+def complete(connection: sqlite3.Connection, append: Append, whole: Deed, *, by: str, at: int) -> None:
+    """Keep the verified word of all owners of a pool that they hold a licence: from now on it is in force.
+
+    Raises:
+        NotFound: no such licence.
+        LicenceInvalid: not of all owners; too late, or another licence came in its place.
+    """
+    digest = whole.agreement.digest
+    known = deed(connection, digest)
+    if known is None:
+        raise NotFound("there is no such licence here")
+    if in_force(known):
+        return
+    if not whole.complete:
+        raise LicenceInvalid("not every owner of the pool says that it holds this licence")
+    if at > known.agreement.begins_at + COMPLETION_MS_MAX:
+        raise LicenceInvalid("not every owner held this licence in time; sign a new one")
+    _check_alone(connection, known.agreement, at)
+    signatures = canonical.encode(SIGNATURES.encode(whole.countersignatures))
+    connection.execute("INSERT INTO licence_complete VALUES (?, ?)", (digest, signatures))
+    append(entries.noted("licensed", by=by, about=_about(digest), digest=digest, details={"state": "in force"}))
+
+
+def holder(connection: sqlite3.Connection, digest: bytes) -> bytes | None:
+    """The raw key whose licence it is now."""
+    row = connection.execute("SELECT holder FROM licence WHERE digest = ?", (digest,)).fetchone()
+    return None if row is None else row[0]
 
 
 def revoke(connection: sqlite3.Connection, append: Append, revocation: Revocation) -> bool:
@@ -230,10 +309,11 @@ def revoke(connection: sqlite3.Connection, append: Append, revocation: Revocatio
 def held(connection: sqlite3.Connection, analyst: bytes) -> list[LicenceRow]:
     """An analyst's licences, those that end last first: every one in force is among them, ended ones may be."""
     rows = connection.execute(
-        "SELECT digest, revoked_milliseconds FROM licence WHERE holder = ? ORDER BY until_milliseconds DESC LIMIT ?",
+        "SELECT digest, revoked_milliseconds, EXISTS (SELECT 1 FROM licence_complete c WHERE c.licence = digest) "
+        "FROM licence WHERE holder = ? ORDER BY until_milliseconds DESC LIMIT ?",
         (analyst, limits.LICENCES_PER_ANALYST_MAX),
     )
-    return [LicenceRow(*row) for row in rows]
+    return [LicenceRow(digest, revoked_at, bool(countersigned)) for digest, revoked_at, countersigned in rows]
 
 
 def agreement(connection: sqlite3.Connection, digest: bytes) -> Agreement:
@@ -246,13 +326,17 @@ def agreement(connection: sqlite3.Connection, digest: bytes) -> Agreement:
 
 
 def deed(connection: sqlite3.Connection, digest: bytes) -> Deed | None:
-    """A licence with its revocation; the countersignatures are the owners' to add."""
-    row = connection.execute("SELECT agreement, revocation FROM licence WHERE digest = ?", (digest,)).fetchone()
+    """A licence with its revocation, and a pool's with its owners' countersignatures once all are here."""
+    row = connection.execute(f"{_DEED} WHERE l.digest = ?", (digest,)).fetchone()
     return None if row is None else _deed(row)
 
 
 def deeds(
-    connection: sqlite3.Connection, *, analyst: bytes | None = None, ending_after: int = 0, count: int | None = None
+    connection: sqlite3.Connection,
+    *,
+    analyst: bytes | None = None,
+    ending_after: int = 0,
+    count: int | None = None,
 ) -> list[Deed]:
     """Licences, those that end first first: all, or one analyst's, or those not ended before a moment.
 
@@ -263,18 +347,28 @@ def deeds(
         count: how many at most.
     """
     rows = connection.execute(
-        "SELECT agreement, revocation FROM licence WHERE until_milliseconds > ?1 AND (?2 IS NULL OR holder = ?2) "
-        "ORDER BY until_milliseconds, digest LIMIT ?3",
+        f"{_DEED} WHERE l.until_milliseconds > ?1 AND (?2 IS NULL OR l.holder = ?2) "
+        "ORDER BY l.until_milliseconds, l.digest LIMIT ?3",
         (ending_after, analyst, -1 if count is None else count),
     )
     return [_deed(row) for row in rows]
 
 
-def _deed(row: tuple[bytes, bytes | None]) -> Deed:
-    agreed, ended = row
+_DEED: Final = (
+    "SELECT l.agreement, l.revocation, c.countersignatures FROM licence l "
+    "LEFT JOIN licence_complete c ON c.licence = l.digest"
+)
+
+
+def _deed(row: tuple[bytes, bytes | None, bytes | None]) -> Deed:
+    agreed, ended, signed = row
     try:
-        return Deed(Agreement.from_bytes(agreed), (), None if ended is None else Revocation.from_bytes(ended))
-    except LicenceInvalid as error:
+        return Deed(
+            Agreement.from_bytes(agreed),
+            () if signed is None else read_signatures(canonical.decode(signed)),
+            None if ended is None else Revocation.from_bytes(ended),
+        )
+    except (LicenceInvalid, canonical.CanonicalError) as error:
         raise StoreFailed("a stored licence cannot be read") from error
 
 

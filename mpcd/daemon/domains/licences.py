@@ -6,19 +6,19 @@ decides about a pool goes to the pool's other owners.  Every party verifies what
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final, cast
 
 from mpcd import limits
 from mpcd.api.types import Caller, Map
 from mpcd.canonical import Value
-from mpcd.errors import MpcdError, RequestInvalid
+from mpcd.errors import MpcdError, NotFound, RequestInvalid
 from mpcd.governance.licence import Agreement, Deed, Revocation
-from mpcd.governance.offer import SignedOffer
+from mpcd.governance.offer import SignedOffer, offer_name
 from mpcd.identity import VerifyKey
 from mpcd.identity.inquiry import Inquiry
 from mpcd.ids import PartyId
-from mpcd.store.licences import OfferRow
+from mpcd.store.licences import OfferRow, in_force
 
 if TYPE_CHECKING:
     from mpcd.daemon.node import Node
@@ -28,6 +28,8 @@ ACCEPT: Final = "licences.accept"
 MINE: Final = "licences.mine"
 END: Final = "licences.end"
 POOL: Final = "licences.pool"
+COMPLETE: Final = "licences.complete"
+WITHDRAWN: Final = "licences.withdrawn"
 VERSIONS: Final = "licences.versions"
 INQUIRY_OFFERS: Final = "offers"
 INQUIRY_MINE: Final = "licences"
@@ -45,6 +47,8 @@ class LicencesDomain:
         node.questions.handle(MINE, self._asked_mine)
         node.questions.handle(END, self._asked_end)
         node.questions.handle(POOL, self._asked_pool)
+        node.questions.handle(COMPLETE, self._asked_complete)
+        node.questions.handle(WITHDRAWN, self._asked_withdrawn)
         node.questions.handle(VERSIONS, self._asked_versions)
 
     # ------------------------------------------------------------------------------------------ from analysts
@@ -56,12 +60,22 @@ class LicencesDomain:
         return {"parties": self._parties(mine, await self._node.ask_peers(OFFERS, asked))}
 
     async def accept(self, caller: Caller, params: Map) -> Map:
-        """Give the agreement to all owners of the offer; the answer has their countersignatures."""
-        data = cast("bytes", params["agreement"])
+        """Give the agreement to all owners of the offer; the answer has their countersignatures.
+
+        Once all owners of a pool hold it, each is given all their countersignatures: only then is it in force.
+        """
+        data, by = cast("bytes", params["agreement"]), f"uid {caller.uid}"
         agreement = Agreement.from_bytes(data)
-        return await self._to_owners(
-            ACCEPT, {"agreement": data}, agreement.offer.owners, lambda: self._accept(data, f"uid {caller.uid}")
-        )
+        owners = agreement.offer.owners
+        answer = await self._to_owners(ACCEPT, {"agreement": data}, owners, lambda: self._accept(data, by))
+        replies = cast("list[Map]", answer["parties"])
+        held = {PartyId(cast("int", one["party"])): one["signature"] for one in replies if not one["error"]}
+        if not agreement.offer.pool or set(held) != set(owners):
+            return answer
+        whole = Deed(agreement, tuple(sorted(cast("dict[PartyId, bytes]", held).items()))).to_bytes()
+        told = await self._to_owners(COMPLETE, {"deed": whole}, owners, lambda: self._complete(whole, by))
+        failed = {one["party"]: one for one in cast("list[Map]", told["parties"]) if one["error"]}
+        return {"parties": [failed.get(one["party"], one) for one in replies]}
 
     async def mine(self, _caller: Caller, params: Map) -> Map:
         """The licences of the analyst who asks, as each party has them."""
@@ -102,6 +116,13 @@ class LicencesDomain:
         _, signature = await self._node.licences.accept(data, by)
         return {"signature": signature}
 
+    async def _asked_complete(self, party: PartyId, payload: Reply) -> Reply:
+        return await self._complete(_octets(payload, "deed"), f"party {party}")
+
+    async def _complete(self, data: bytes, by: str) -> Reply:
+        await self._node.licences.complete(data, by)
+        return {}
+
     async def _asked_mine(self, _party: PartyId, payload: Reply) -> Reply:
         analyst = self._analyst(payload, INQUIRY_MINE)
         found: list[Reply] = []
@@ -120,6 +141,9 @@ class LicencesDomain:
     async def _asked_pool(self, party: PartyId, payload: Reply) -> Reply:
         row = await self._node.licences.take(_octets(payload, "offer"), party)
         return {"state": row.state, "offer": row.signed.to_bytes()}
+
+    async def _asked_withdrawn(self, party: PartyId, payload: Reply) -> Reply:
+        return {"known": await self._node.licences.withdrawn_by(_octets(payload, "offer"), party)}
 
     async def _asked_versions(self, _party: PartyId, payload: Reply) -> Reply:
         tables = payload["tables"]
@@ -164,8 +188,18 @@ class LicencesDomain:
         name = str(params["name"])
         if params.get("look") is True:
             row = await self._node.licences.offer_named(name)
-            return {"offer": row.signed.to_bytes(), "state": row.state, "told": []}
+            return {"offer": row.signed.to_bytes(), "state": self._state(row), "told": []}
+        row = await self._node.licences.offer_named(name)
+        if row.state == "pending" and row.signed.signatures:
+            # Another owner may have withdrawn it while we were away.
+            seen = await self._spread(row)
+            if seen["state"] == "withdrawn":
+                raise NotFound("another owner of the pool has withdrawn this offer; nothing was signed")
         return await self._spread(await self._node.licences.sign_named(name))
+
+    def _state(self, row: OfferRow) -> str:
+        """`open` is what can be accepted."""
+        return "outdated" if row.state != "withdrawn" and self._node.licences.outdated(row.signed.offer) else row.state
 
     async def _spread(self, row: OfferRow) -> Map:
         """Send a pool's offer, as signed so far, to its other owners; take in what they have signed meanwhile."""
@@ -177,38 +211,65 @@ class LicencesDomain:
                 said: Map = {"party": int(party), "error": "", "message": ""}
                 if isinstance(reply, MpcdError):
                     said |= {"error": reply.code, "message": str(reply)}
+                elif reply.get("state") == "withdrawn":
+                    digest = row.signed.offer.digest
+                    await self._node.licences.withdrawn_by(digest, party)
+                    row = await self._node.licences.offer_named(digest.hex())
                 else:
                     row = await self._node.licences.take(_octets(reply, "offer"), party)
                 told.append(said)
-        return {"offer": row.signed.to_bytes(), "state": row.state, "told": told}
+        return {"offer": row.signed.to_bytes(), "state": self._state(row), "told": told}
 
     async def offered(self, _caller: Caller, _params: Map) -> Map:
         """Offers that are not past."""
         rows = await self._node.licences.offered()
-        return {"offers": [{"offer": row.signed.to_bytes(), "state": row.state} for row in rows]}
+        return {
+            "offers": [
+                {
+                    "name": offer_name(row.signed.offer.digest),
+                    "digest": row.signed.offer.digest,
+                    "title": row.signed.offer.title,
+                    "tables": list(row.signed.offer.tables),
+                    "owners": [int(owner) for owner in row.signed.offer.owners],
+                    "signed_by": [int(party) for party, _ in row.signed.signatures],
+                    "open_until": row.signed.offer.open_until,
+                    "state": self._state(row),
+                    "offer": row.signed.to_bytes(),
+                }
+                for row in rows
+            ]
+        }
 
     async def withdraw(self, _caller: Caller, params: Map) -> Map:
-        """Let nobody accept an offer any more."""
-        return {"digest": await self._node.licences.withdraw(str(params["name"]))}
+        """Let nobody accept an offer any more, here and at the other owners of a pool."""
+        offer = await self._node.licences.withdraw(str(params["name"]))
+        others = [owner for owner in offer.owners if owner != self._me]
+        replies = await self._node.ask_peers(WITHDRAWN, {"offer": offer.digest}, others) if others else {}
+        return {"digest": offer.digest, "told": _told(replies)}
 
     # ------------------------------------------------------------------------------------------ of the owner: licences
 
-    def _deed_map(self, deed: Deed) -> Map:
+    async def _deed_map(self, deed: Deed) -> Map:
         agreement, offer = deed.agreement, deed.agreement.offer
-        known = self._node.policy.accepted(VerifyKey(agreement.analyst), self._node.licences.now)
+        holder = VerifyKey(await self._node.licences.holder(agreement.digest))
+        known = self._node.policy.accepted(holder, self._node.licences.now)
+        ended = deed.revocation
         return {
             "digest": agreement.digest,
             "offer": offer.digest,
             "title": offer.title,
             "tables": list(offer.tables),
             "pool": offer.pool,
-            "analyst": str(VerifyKey(agreement.analyst)),
+            "analyst": str(holder),
+            "fingerprint": holder.fingerprint(),
             "name": None if known is None else known.name,
             "licensee": agreement.acceptance.licensee,
             "rate_class": agreement.acceptance.rate_class,
             "begins_at": agreement.begins_at,
             "ends_at": agreement.ends_at,
-            "revoked_at": None if deed.revocation is None else deed.revocation.at,
+            "revoked_at": None if ended is None else ended.at,
+            "revoked_by": None if ended is None else "analyst" if ended.party is None else f"party {ended.party}",
+            "in_force": in_force(deed) and deed.until > self._node.licences.now,
         }
 
     async def show(self, _caller: Caller, params: Map) -> Map:
@@ -217,20 +278,17 @@ class LicencesDomain:
 
     async def revoke(self, _caller: Caller, params: Map) -> Map:
         """End a licence at once, here and at the other owners of a pool."""
-        desk = self._node.licences
-        revocation = await desk.revoke(str(params["name"]), str(params["reason"]))
-        deed = await desk.deed_named(revocation.licence.hex())
-        others = [owner for owner in deed.agreement.offer.owners if owner != self._me]
-        replies = await self._node.ask_peers(END, {"revocation": revocation.to_bytes()}, others) if others else {}
-        told: list[Value] = [
-            {
-                "party": int(party),
-                "error": reply.code if isinstance(reply, MpcdError) else "",
-                "message": str(reply) if isinstance(reply, MpcdError) else "",
-            }
-            for party, reply in sorted(replies.items())
-        ]
-        return {"digest": revocation.licence, "at": revocation.at, "deed": deed.to_bytes(), "told": told}
+        name = str(params["name"])
+        before = await self._node.licences.deed_named(name)
+        deed, told = await revoke_everywhere(self._node, name, str(params["reason"]))
+        assert deed.revocation is not None
+        return {
+            "digest": deed.agreement.digest,
+            "at": deed.revocation.at,
+            "before": before.revocation is not None,
+            "deed": deed.to_bytes(),
+            "told": told,
+        }
 
     async def duties(self, _caller: Caller, _params: Map) -> Map:
         """What licensees owe besides money, the earliest first."""
@@ -240,12 +298,25 @@ class LicencesDomain:
                 {
                     "licence": one.licence,
                     "analyst": str(VerifyKey(one.analyst)),
+                    **await self._whom(one.licence),
                     "code": one.code,
                     "due_at": one.due_at,
                     "state": one.state,
                 }
                 for one in found[: limits.API_LICENCES_MAX]
             ]
+        }
+
+    async def _whom(self, licence: bytes) -> Map:
+        """Whom to remind."""
+        deed = await self._node.licences.deed_named(licence.hex())
+        holder = VerifyKey(await self._node.licences.holder(licence))
+        entry = self._node.policy.book.get(holder, self._node.licences.now)
+        known = self._node.policy.accepted(holder, self._node.licences.now)
+        return {
+            "name": None if known is None else known.name,
+            "licensee": deed.agreement.acceptance.licensee,
+            "contact": None if entry is None else entry.contact,
         }
 
     async def meet(self, _caller: Caller, params: Map) -> Map:
@@ -296,7 +367,27 @@ class LicencesDomain:
     async def list(self, _caller: Caller, params: Map) -> Map:
         """Licences in force, or all."""
         found = await self._node.licences.licences(ended=params.get("ended") is True)
-        return {"licences": [{**self._deed_map(deed), "queries": queries} for deed, queries in found]}
+        return {"licences": [{**await self._deed_map(deed), "queries": queries} for deed, queries in found]}
+
+
+async def revoke_everywhere(node: Node, name: str, reason: str) -> tuple[Deed, list[Value]]:
+    """End a licence here and, where it was we who ended it, tell the other owners: again, if they were away."""
+    revocation = await node.licences.revoke(name, reason)
+    deed = await node.licences.deed_named(revocation.licence.hex())
+    me = node.config.party
+    others = [owner for owner in deed.agreement.offer.owners if owner != me] if revocation.party == me else []
+    return deed, _told(await node.ask_peers(END, {"revocation": revocation.to_bytes()}, others) if others else {})
+
+
+def _told(replies: Mapping[PartyId, Reply | MpcdError]) -> list[Value]:
+    return [
+        {
+            "party": int(party),
+            "error": reply.code if isinstance(reply, MpcdError) else "",
+            "message": str(reply) if isinstance(reply, MpcdError) else "",
+        }
+        for party, reply in sorted(replies.items())
+    ]
 
 
 def _octets(payload: Reply, key: str) -> bytes:

@@ -144,7 +144,8 @@ class MoneyDomain:
             rows = receipts.between(connection, month.start_ms, month.end_ms)
             settled = [_settled(signed, state) for signed, state in rows]
             fixes = [Correction.from_bytes(data) for data in receipts.corrections(connection, str(month))]
-            deeds = licences.deeds(connection, ending_after=month.start_ms)
+            # What not all owners of a pool hold is in force for nobody, and nothing is owed under it.
+            deeds = list(filter(licences.in_force, licences.deeds(connection, ending_after=month.start_ms)))
             return statement.make(me, consortium, month, settled, deeds, fixes, keys, shared_with=shared_with)
 
         # Apart: a busy month has thousands of signatures to check, and no session should wait for that.

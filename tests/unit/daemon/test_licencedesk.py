@@ -13,7 +13,7 @@ from mpcd import limits
 from mpcd.daemon.licencedesk import LicenceDesk
 from mpcd.errors import ConfigurationInvalid, LicenceInvalid, NotAuthorised, NotFound, Refused
 from mpcd.governance.asked import Asked
-from mpcd.governance.licence import Agreement, Revocation
+from mpcd.governance.licence import Agreement, Deed, Revocation
 from mpcd.governance.offer import Controller, Duty, Grant, Offer, SignedOffer, offer_name
 from mpcd.governance.people import AcceptedAnalyst, AnalystFacts
 from mpcd.governance.policy import Policy
@@ -22,7 +22,7 @@ from mpcd.identity import VerifyKey
 from mpcd.identity.request import SignedRequest
 from mpcd.ids import PartyId, RequestDigest
 from mpcd.roster import Column, Party, Roster, Table
-from mpcd.store import Store
+from mpcd.store import Store, licences
 from mpcd.store.ledger import Append
 from mpcd.testing.licensing import CONSORTIUM, DAY_MS, MADE_AT, accepted, key, offer, party_key, pool, signed
 
@@ -128,10 +128,17 @@ class World:
         await self.open(made)
         agreement = accepted(made, at=self.desk.now)
         await self.desk.accept(agreement.to_bytes(), "uid 1")
+        if made.pool:
+            await self.desk.complete(whole(agreement).to_bytes(), "party 2")
         return agreement
 
     def kinds(self) -> list[str]:
         return [row.kind for row in self.store.ledger_entries(0, 100)]
+
+
+def whole(agreement: Agreement) -> Deed:
+    owners = agreement.offer.owners
+    return Deed(agreement, tuple(agreement.countersign(party, party_key(party)) for party in owners))
 
 
 @pytest.fixture
@@ -278,6 +285,68 @@ async def test_who_is_not_entitled_is_told_why(world: World) -> None:
     assert await world.desk.accept(accepted(both, rate_class="reduced").to_bytes(), "uid 1")
 
 
+async def test_an_offer_is_accepted_once_for_a_term(world: World) -> None:
+    agreement = await world.hold(offer())
+    with pytest.raises(LicenceInvalid, match=f"you hold licence {offer_name(agreement.digest)} under this offer"):
+        await world.desk.accept(accepted(offer(), seed=1).to_bytes(), "uid 1")
+    assert world.kinds() == ["offered", "licensed"]
+
+
+async def test_an_offer_of_data_that_is_not_the_newest_any_more_is_not_open(world: World) -> None:
+    fixed = offer(newer_versions=False, versions=((1, "gbsg2", "ab" * 32),))
+    await world.open(fixed)
+    assert (world.desk.outdated(fixed), len(await world.desk.open_for(ANNA.public))) == (False, 1)
+    assert await world.desk.bound_to_others("gbsg2", "ab" * 32) == ([], [])
+    assert await world.desk.bound_to_others("gbsg2", "ee" * 32) == ([], [fixed])
+    assert await world.desk.bound_to_others("wdbc", "ee" * 32) == ([], [])
+    agreement = accepted(fixed)
+    await world.desk.accept(agreement.to_bytes(), "uid 1")
+    deeds, _ = await world.desk.bound_to_others("gbsg2", "ee" * 32)
+    assert [one.agreement for one in deeds] == [agreement]
+    world.versions["gbsg2"] = "ee" * 32
+    assert world.desk.outdated(fixed)
+    assert await world.desk.open_for(ANNA.public) == []
+    with pytest.raises(NotFound, match="no such offer"):
+        await world.desk.accept(accepted(fixed, seed=1).to_bytes(), "uid 1")
+    assert not world.desk.outdated(offer())
+
+
+async def test_another_owner_withdraws_a_pool_s_offer(world: World) -> None:
+    made = pool(1, 2)
+    await world.open(made)
+    assert not await world.desk.withdrawn_by(bytes(32), PartyId(2))
+    with pytest.raises(NotAuthorised):
+        await world.desk.withdrawn_by(made.digest, PartyId(3))
+    assert len(await world.desk.open_for(ANNA.public)) == 1
+    assert await world.desk.withdrawn_by(made.digest, PartyId(2))
+    assert await world.desk.open_for(ANNA.public) == []
+    with pytest.raises(NotFound):
+        await world.desk.accept(accepted(made).to_bytes(), "uid 1")
+    with pytest.raises(NotFound, match="withdrawn"):
+        await world.desk.sign_named(offer_name(made.digest))
+
+
+async def test_half_of_a_pool_makes_no_licence(world: World) -> None:
+    made = pool(1, 2)
+    await world.open(made)
+    agreement = accepted(made)
+    await world.desk.accept(agreement.to_bytes(), "uid 1")
+    assert "is not in force" in refusals(world)[0]
+    ours = Deed(agreement, whole(agreement).countersignatures[:1])
+    with pytest.raises(LicenceInvalid, match="not every owner"):
+        await world.desk.complete(ours.to_bytes(), "party 2")
+    (first, (second, _)) = whole(agreement).countersignatures
+    forged = Deed(agreement, (first, (second, first[1])))
+    with pytest.raises(LicenceInvalid, match="signature of party 2"):
+        await world.desk.complete(forged.to_bytes(), "party 2")
+    assert "is not in force" in refusals(world)[0]
+    await world.desk.complete(whole(agreement).to_bytes(), "party 2")
+    assert refusals(world) == []
+    ((deed, _),) = await world.desk.of_analyst(ANNA.public)
+    assert deed == whole(agreement)
+    assert (await world.desk.deed_named(offer_name(agreement.digest))) == whole(agreement)
+
+
 # ------------------------------------------------------------------------------------------------ deciding and ending
 
 
@@ -365,6 +434,33 @@ async def test_an_analyst_ends_a_licence_now_and_not_in_the_past(world: World, s
         await world.desk.end(wrong.to_bytes())
     await world.desk.end(Revocation.make(agreement.digest, None, ANNA, now_ms=world.desk.now).to_bytes())
     assert "was revoked" in refusals(world)[0]
+
+
+async def test_the_key_that_took_the_place_of_another_ends_its_licence(world: World) -> None:
+    agreement = await world.hold(offer())
+    bob = key("bob")
+    later = Revocation.make(agreement.digest, None, bob, now_ms=MADE_AT, replaces=True)
+    with pytest.raises(LicenceInvalid, match="does not know your key"):
+        await world.desk.end(later.to_bytes())
+    world.store.write(lambda c, _: licences.pass_on(c, ANNA.public.raw, bob.public.raw), now=MADE_AT / 1000)
+    worn = Revocation.make(agreement.digest, None, ANNA, now_ms=MADE_AT)
+    with pytest.raises(LicenceInvalid, match="another key has taken the place"):
+        await world.desk.end(worn.to_bytes())
+    stolen = replace(worn, key=bob.public.raw)
+    with pytest.raises(LicenceInvalid, match="does not fit"):
+        await world.desk.end(stolen.to_bytes())
+    await world.desk.end(later.to_bytes())
+    deed = await world.desk.deed_named(offer_name(agreement.digest))
+    deed.verify(world.desk.keys)
+    assert deed.revocation == later
+    assert await world.desk.held_by(bob.public) == []
+
+
+async def test_an_owner_says_why(world: World) -> None:
+    agreement = await world.hold(offer())
+    with pytest.raises(LicenceInvalid, match="say why"):
+        await world.desk.revoke(offer_name(agreement.digest), "  ")
+    assert [one.agreement for one in await world.desk.held_by(ANNA.public)] == [agreement]
 
 
 async def test_an_end_of_what_is_not_here(world: World) -> None:

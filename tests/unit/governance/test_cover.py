@@ -199,6 +199,24 @@ def test_a_revoked_licence_covers_nothing_whatever_the_session_s_time() -> None:
         assert "was revoked on 2026-11-11" in said
 
 
+def test_what_is_over_is_named_only_where_nothing_else_is_held_and_the_last_alone() -> None:
+    first, second = held(offer(term_days=1)), held(offer(term_days=2))
+    narrow = held(offer(functions=("count",)))
+    later = asked(at=MADE_AT + 3 * DAY_MS)
+    assert [narrow.name in one for one in reasons([first, second, narrow], later)] == [True]
+    (said,) = reasons([first, second], later)
+    assert f"{second.name} ended on 2026-11-03" in said
+
+
+def test_a_pool_s_licence_that_not_all_owners_hold_covers_nothing() -> None:
+    whole = held(pool(1, 2))
+    half = replace(whole, complete=False)
+    (said,) = reasons([half, held(offer(term_days=1), revoked_at=MADE_AT)], asked())
+    assert f"{half.name} is not in force: not every owner of the pool is known to hold it" in said
+    assert f"licence accept {half.agreement.offer.digest.hex()[:16]}" in said
+    assert covered([whole], asked(owners=(PartyId(1), PartyId(2)))).held == whole
+
+
 def test_of_several_the_closest_says_why() -> None:
     far = held(offer(functions=("count",), purposes=("POA",), title="far"))
     near = held(offer(functions=("count",), title="near"))
@@ -208,10 +226,10 @@ def test_of_several_the_closest_says_why() -> None:
 
 
 def test_those_that_lack_equally_little_are_all_named() -> None:
-    ended, narrow = held(offer(term_days=1)), held(offer(functions=("count",)))
-    said = reasons([ended, narrow], asked())
+    commercial, narrow = held(offer(purposes=("POA",))), held(offer(functions=("count",)))
+    said = reasons([commercial, narrow], asked())
     assert len(said) == 2
-    assert ended.name in said[0]
+    assert commercial.name in said[0]
     assert narrow.name in said[1]
 
 

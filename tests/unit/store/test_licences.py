@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mpcd import limits
-from mpcd.errors import LimitExceeded, NotFound
+from mpcd.errors import LicenceInvalid, LimitExceeded, NotFound
 from mpcd.governance import Debit, DisclosureRules, entries
 from mpcd.governance.licence import Agreement, Deed, Revocation
 from mpcd.governance.offer import Duty, Offer, SignedOffer
@@ -90,18 +90,103 @@ def test_the_same_agreement_is_taken_in_once(store: Store) -> None:
 
 def test_only_so_many_licences_of_one_analyst(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "LICENCES_PER_ANALYST_MAX", 2)
-    made = offer(term_days=10)
+    made, second, third = (offer(term_days=10, title=title) for title in "abc")
     given(store, made)
-    take(store, accepted(made, seed=1))
+    given(store, second)
+    put(store, signed(third))
     with pytest.raises(LimitExceeded, match="2 licences"):
-        take(store, accepted(made, seed=2))
-    take(store, accepted(made, key("bob"), seed=2))
+        take(store, accepted(third))
+    take(store, accepted(third, key("bob"), seed=2))
     later = MADE_AT + 10 * DAY_MS
-    take(store, accepted(made, seed=2, at=later), later)
+    take(store, accepted(third, at=later), later)
     held = store.read(lambda c: licences.held(c, key("anna").public.raw))
     assert len(held) == 2
     ends = [store.read(lambda c, row=row: licences.agreement(c, row.digest)).ends_at for row in held]  # type: ignore[misc]
     assert max(ends) == later + 10 * DAY_MS
+
+
+def test_an_offer_is_accepted_once_for_a_term(store: Store) -> None:
+    made = offer(term_days=10)
+    first = given(store, made)
+    again = accepted(made, seed=1)
+    with pytest.raises(
+        LicenceInvalid, match=f"you hold licence {first.digest.hex()[:16]} under this offer.*2026-11-11"
+    ):
+        take(store, again)
+    take(store, accepted(made, key("bob"), seed=1))
+    given(store, offer(title="another"))
+    end = MADE_AT + 10 * DAY_MS
+    with pytest.raises(LicenceInvalid, match="renew it after its end"):
+        take(store, accepted(made, seed=2, at=end - 1), end)
+    take(store, accepted(made, seed=2, at=end), end)
+
+
+def test_what_was_ended_gives_no_new_quota_before_its_term_is_over(store: Store) -> None:
+    made = offer(term_days=10)
+    first = given(store, made)
+    ended = Revocation.make(first.digest, None, key("anna"), now_ms=MADE_AT + DAY_MS)
+    assert store.write(lambda c, append: licences.revoke(c, append, ended), now=NOW)
+    for day in (1, 2, 9):
+        at = MADE_AT + day * DAY_MS
+        with pytest.raises(LicenceInvalid, match=r"was ended.*accepted again after 2026-11-11"):
+            take(store, accepted(made, seed=1, at=at), at)
+    end = MADE_AT + 10 * DAY_MS
+    take(store, accepted(made, seed=1, at=end), end)
+
+
+def test_a_key_that_replaced_another_has_accepted_what_that_one_has(store: Store) -> None:
+    first = given(store, offer())
+    bob = key("bob")
+    store.write(lambda c, _: licences.pass_on(c, first.analyst, bob.public.raw), now=NOW)
+    assert store.read(lambda c: licences.holder(c, first.digest)) == bob.public.raw
+    with pytest.raises(LicenceInvalid, match="you hold licence"):
+        take(store, accepted(offer(), bob, seed=1))
+
+
+def whole(agreement: Agreement) -> Deed:
+    owners = agreement.offer.owners
+    return Deed(agreement, tuple(agreement.countersign(party, party_key(party)) for party in owners))
+
+
+def complete(store: Store, deed: Deed, at: int = MADE_AT) -> None:
+    store.write(lambda c, append: licences.complete(c, append, deed, by="party 2", at=at), now=NOW)
+
+
+def test_a_pool_s_licence_is_in_force_once_all_owners_say_that_they_hold_it(store: Store) -> None:
+    agreement = given(store, pool(1, 2))
+    (row,) = store.read(lambda c: licences.held(c, agreement.analyst))
+    known = store.read(lambda c: licences.deed(c, agreement.digest))
+    assert known is not None
+    assert (row.countersigned, licences.in_force(known)) == (False, False)
+    with pytest.raises(LicenceInvalid, match="waits for its other owners"):
+        take(store, accepted(pool(1, 2), seed=1))
+    with pytest.raises(LicenceInvalid, match="not every owner"):
+        complete(store, Deed(agreement, whole(agreement).countersignatures[:1]))
+    complete(store, whole(agreement))
+    complete(store, whole(agreement))
+    (row,) = store.read(lambda c: licences.held(c, agreement.analyst))
+    assert row.countersigned
+    assert store.read(lambda c: licences.deed(c, agreement.digest)) == whole(agreement)
+    assert kinds(store) == ["offered", "licensed", "licensed"]
+    with pytest.raises(NotFound):
+        complete(store, whole(accepted(pool(1, 2), seed=2)))
+
+
+def test_what_not_all_owners_held_in_time_is_no_licence_and_in_nobody_s_way(store: Store) -> None:
+    agreement = given(store, pool(1, 2))
+    late = MADE_AT + licences.COMPLETION_MS_MAX + 1
+    with pytest.raises(LicenceInvalid, match="not every owner held this licence in time"):
+        complete(store, whole(agreement), late)
+    second = accepted(pool(1, 2), seed=1, at=late)
+    take(store, second, late)
+    complete(store, whole(second), late)
+
+
+def test_one_owner_s_licence_needs_nobody_else(store: Store) -> None:
+    agreement = given(store, offer())
+    known = store.read(lambda c: licences.deed(c, agreement.digest))
+    assert known is not None
+    assert licences.in_force(known)
 
 
 def test_only_so_many_offers(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
