@@ -273,8 +273,9 @@ def check_brought(
         raise PeerMalformed(party, f"party {party} brought no price line of its own to the session") from error
     if line.party != party or line.question != question:
         raise PeerMalformed(party, f"party {party} brought a price line of another party or question to the session")
-    if line.minor > 0 and (accepted is None or signed not in accepted.lines):
-        price = money.amount(line.minor, line.currency)
+    owed = line.minor + line.month_minor
+    if owed > 0 and (accepted is None or signed not in accepted.lines):
+        price = money.amount(owed, line.currency)
         raise PeerMalformed(party, f"party {party} asks {price} in the session, which the analyst has not accepted")
 
 

@@ -150,6 +150,10 @@ def test_who_brings_a_price_is_held_to_what_was_accepted() -> None:
     ):
         with pytest.raises(PeerMalformed, match=said):
             check_brought(brought, party, PINNED, QUESTION, accepted_quote)
+    monthly = replace(LINE, minor=0, month_minor=700).sign(KEYS[1])
+    check_brought(monthly, party, PINNED, QUESTION, quote(monthly))
+    with pytest.raises(PeerMalformed, match=r"asks 7\.00 EUR"):
+        check_brought(monthly, party, PINNED, QUESTION, quote(signed))
     with pytest.raises(PeerMalformed, match="another party or question"):
         check_brought(signed, party, PINNED, b"z" * 32, quote(signed))
     with pytest.raises(PeerMalformed, match="another party or question"):
