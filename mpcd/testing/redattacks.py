@@ -740,7 +740,7 @@ def distinct_values_counted(lab: Lab) -> object:
     return first != second
 
 
-@attack("rows", "no rows", target("cost"), Off.rules("plain"), told="PlanUnsupported")
+@attack("rows", "no rows", target("cost"), Off.rules("plain"), told="single rows never leave")
 def a_row_itself(lab: Lab) -> object:
     (found,) = lab.house().row("SELECT cost FROM patients WHERE age > 90")
     return found
@@ -756,7 +756,13 @@ def a_group_from_a_subquery(lab: Lab) -> object:
 # ------------------------------------------------------------------------------------------------ uses and steps
 
 
-@attack("identifiers", "identifier", target("cost"), Off.rules("identifier", disclosure=("differencing = false",)))
+@attack(
+    "identifiers",
+    "identifier",
+    target("cost"),
+    Off.rules("identifier", disclosure=("differencing = false",)),
+    told="no equality",
+)
 def equality_on_an_identifier(lab: Lab) -> object:
     house = lab.house()
     number = 100_000 + TARGET * 7
@@ -777,14 +783,22 @@ def the_person_id_in_a_condition(lab: Lab) -> object:
     return lab.house().row(f"SELECT SUM(cost) FROM patients WHERE pid = {TARGET}")[0]
 
 
-@attack("granularity", "granularity", target("cost"), Off.rules("floor", "dominance", granularity=True))
+@attack(
+    "granularity", "granularity", target("cost"), Off.rules("floor", "dominance", granularity=True), told="by month"
+)
 def a_day_where_months_are_published(lab: Lab) -> object:
     """The attacker knows on which day she was admitted."""
     sql = "SELECT SUM(cost) FROM patients WHERE admitted = DATE '2021-12-01'"
     return lab.house().row(sql)[0]
 
 
-@attack("granularity", "granularity", target("cost"), Off(granularity=True, disclosure=("differencing = false",)))
+@attack(
+    "granularity",
+    "granularity",
+    target("cost"),
+    Off(granularity=True, disclosure=("differencing = false",)),
+    told="by month",
+)
 def a_day_by_two_open_intervals(lab: Lab) -> object:
     house = lab.house()
     before = house.row("SELECT COUNT(*), SUM(cost) FROM patients WHERE admitted < DATE '2021-12-02'")
@@ -796,7 +810,7 @@ def _many_doses(data: Data) -> object:
     return len(data.pooled("patients", lambda row: (row["doses"] or 0) >= 9))
 
 
-@attack("column uses", "uses", _many_doses, Off(uses=True), told="column-use")
+@attack("column uses", "uses", _many_doses, Off(uses=True), told="does not allow")
 def a_use_that_is_not_granted(lab: Lab) -> object:
     """Doses may be aggregated, not filtered by: whoever has the most."""
     (found,) = lab.house().row("SELECT COUNT(*) FROM patients WHERE doses >= 9")
@@ -804,7 +818,11 @@ def a_use_that_is_not_granted(lab: Lab) -> object:
 
 
 @attack(
-    "column uses", "uses", lambda data: len(data.pooled("patients", lambda row: bool(row["gene"]))), Off(hidden=True)
+    "column uses",
+    "uses",
+    lambda data: len(data.pooled("patients", lambda row: bool(row["gene"]))),
+    Off(hidden=True),
+    told="knows no column",
 )
 def a_column_that_is_not_published(lab: Lab) -> object:
     return lab.house().row("SELECT COUNT(*) FROM patients WHERE gene")[0]
