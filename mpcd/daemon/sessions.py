@@ -8,8 +8,9 @@ early messages are held by attempt, within limits; early shares are held by the 
 
 *After a stop* (`recover`).  What was `agreed` is aborted by the store.  What was `recorded` knows its session id and
 its participants from the ledger: it says again that it is recorded, asks the others, and releases or withholds as the
-lifecycle says.  A peer that waits takes that as the acknowledgement that it had missed; one that has finished answers
-from its store.
+lifecycle says, but without a deadline: its part may have left just before the stop, and an entry that says `withheld`
+would then be false.  It withholds only when a peer says that it has not recorded, or withholds.  A peer that waits
+takes the word as the acknowledgement that it had missed; one that has finished answers from its store.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ __all__ = ["Attempt", "Explanation", "Outcome", "Sessions", "Settings"]
 NO_ATTACHMENTS: Final[Mapping[str, bytes]] = MappingProxyType({})
 EARLY_ATTEMPTS_MAX: Final = 64
 """Attempts, per party that spoke of them first, that we keep: not proposed to us yet, running, or over."""
+_ASK_PAUSE_SECONDS_MAX: Final = 30.0
+"""Between two questions of a party that restarted to one that stays away."""
 
 
 class Sessions:
@@ -363,7 +366,7 @@ class Sessions:
         self._spawn(self.recover, session)
 
     async def recover(self, session: SessionId) -> None:
-        """Settle a session that was `recorded` when this daemon stopped: release it, or withhold it.
+        """Settle a session that was `recorded` when this daemon stopped, once every participant has said how it stands.
 
         Raises:
             StoreFailed: its entry cannot be read; it stays recorded.
@@ -373,7 +376,7 @@ class Sessions:
         attempt.durable = True
         attempt.said_recorded[self._me] = session
         try:
-            with trio.move_on_after(self._settings.session_seconds_max) as attempt.scope:
+            with attempt.scope:
                 await self._ask_until_all(attempt, session, participants)
             with trio.CancelScope(shield=True, deadline=trio.current_time() + limits.SESSION_END_SECONDS_MAX):
                 await self._settle(attempt, session, participants)
@@ -387,15 +390,17 @@ class Sessions:
             "session": session,
             "ask": True,
         }
+        pause = limits.ACKNOWLEDGE_RETRY_SECONDS
         while not attempt.settled:
             await self._shell.tell(participants - attempt.recorded(session), message)
-            with trio.move_on_after(limits.ACKNOWLEDGE_RETRY_SECONDS):
+            with trio.move_on_after(pause):
                 await attempt.wait(participants, lambda: attempt.recorded(session), "asking who recorded a session")
                 attempt.settled = True
+            pause = min(2 * pause, _ASK_PAUSE_SECONDS_MAX)
 
     async def _settle(self, attempt: Attempt, session: SessionId, participants: frozenset[PartyId]) -> None:
         if not attempt.settled:
-            self._log("session_withheld", session=session.hex(), reason=str(attempt.failure or "the deadline passed"))
+            self._log("session_withheld", session=session.hex(), reason=str(attempt.failure))
             await self._journal.withheld(session, ResultWithheld.code)
             return
         sealed = await self._journal.sealed(session)

@@ -38,7 +38,8 @@ stopped or misbehaves, or a failure of ours, withholds what is `recorded`: what 
 finished.
 
 *Stops.*  `RESTARTED` is offered once for each session found at start: `agreed` and everything up to `verified` is
-durable as `agreed` only and becomes `aborted`; `recorded` stays and asks the peers.  No session is ever resumed
+durable as `agreed` only and becomes `aborted`; `recorded` stays and asks the peers, for as long as it takes: it cannot
+know whether its part had left, so that no deadline of its own makes it `withheld`.  No session is ever resumed
 before `recorded`, because its randomness died with the process (rule 14).
 
 *The receipt.*  Before anybody records, every participant signs the same receipt and waits for all signatures

@@ -436,6 +436,27 @@ async def test_a_party_that_recorded_and_comes_back_lets_the_answer_out(
         world.check()
 
 
+async def test_what_was_released_before_a_crash_is_never_called_withheld(
+    autojump_clock: MockClock, consortium: Consortium
+) -> None:
+    """The proposer has handed the answer out and stops before it could write so; when it is back, another one is away
+    for longer than a session may take."""
+    async with consortium(seed=3) as world:
+        world.hospitals[0].crash_at = ("before commit_released", 1)
+        assert await world.ask(0) == world.truth
+        with trio.fail_after(60):
+            await world.crashed.wait()
+        world.hospitals[2].crash()
+        await trio.sleep(3)
+        await world.hospitals[0].start()
+        await world.settle(700)
+        assert lives(world)[0] == [["agreed", "recorded"]], "nobody can say yet"
+        await world.hospitals[2].start()
+        await world.settle(60)
+        assert lives(world) == [[RELEASED]] * 3
+        world.check()
+
+
 async def test_a_lost_party_is_noticed_at_once_whenever_it_goes(
     autojump_clock: MockClock, consortium: Consortium
 ) -> None:
