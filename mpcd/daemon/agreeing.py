@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final, cast
+from typing import Final, NoReturn, cast
 
 import trio
 
@@ -25,6 +25,8 @@ from mpcd.errors import (
     CallerFault,
     ClockSkew,
     MpcdError,
+    PeerGone,
+    PlanInvalid,
     PlanUnsupported,
     Refusal,
     Refused,
@@ -33,6 +35,7 @@ from mpcd.errors import (
 )
 from mpcd.governance.decision import Decision
 from mpcd.governance.disclosure import DisclosureRules, strictest
+from mpcd.governance.permission import accepted_by_nobody, is_stranger
 from mpcd.governance.policy import strongest
 from mpcd.governance.quote import accepted_quote, check_brought
 from mpcd.identity import VerifyKey
@@ -43,6 +46,7 @@ from mpcd.session import agreement, messages, terms
 from mpcd.session.agreement import Answer
 from mpcd.session.lifecycle import Event
 
+_UNSAID: Final = "the question cannot be planned; only an owner that accepts the analyst says why"
 SECURITY_KEY: Final = "security"
 """Beside the disclosure rules in an answer: the weakest security that the owner accepts."""
 
@@ -74,6 +78,8 @@ class Agreeing:
         self.decision = NOTHING
         self.refusals: tuple[Refusal, ...] = ()
         """Everything that stands against the request, of all parties."""
+        self._hides = False
+        """Whether this owner does not accept the analyst, who then learns nothing of our tables from us."""
         self.authentic = False
         """Whether the request is really its analyst's, so that it goes on the record."""
         self.run: Run | None = None
@@ -91,8 +97,7 @@ class Agreeing:
             message: Message = {"type": messages.ANSWER, "attempt": attempt.id, "answer": value}
             attempt.lost |= await self._shell.tell([party], {**message, "secret": self.drawn[party]})
         if plan is None:
-            self.refusals = _as_refusals((answer,))
-            raise Concluded(Event.SOME_FAIL, _verdict_of((answer,)))
+            await self._conclude_unplanned(answer)
         participants = self._participants(plan)
         if self._me not in participants:
             raise NotConcerned("this party has no role in the session")
@@ -118,6 +123,28 @@ class Agreeing:
             self._shell.known(self.run, attempt)
         return explanation
 
+    async def _conclude_unplanned(self, answer: Answer) -> NoReturn:
+        """Conclude what cannot be planned: why is said to an analyst whom an owner accepts, and to nobody else."""
+        told: tuple[Answer, ...] = (answer,)
+        if answer.failure_message == _UNSAID:
+            told = () if self.proposer != self._me else await self._said_by_others()
+        self.refusals = _as_refusals(told or (answer,))
+        error = _verdict_of(told) if told else self._accepted_by_nobody()
+        raise Concluded(_conclusion(error), error)
+
+    async def _said_by_others(self) -> tuple[Answer, ...]:
+        """Of an owner that accepts the analyst, why a question cannot be planned."""
+        attempt = self._attempt
+        try:
+            await attempt.wait(frozenset(self._shell.others), lambda: attempt.answers, "waiting for the owners' word")
+        except PeerGone as error:
+            self._shell.log("answers_incomplete", attempt=attempt.id.hex(), reason=str(error))
+        answers = (attempt.answers[party] for party in sorted(attempt.answers))
+        return tuple(one for one in answers if one.verdict == "fail" and one.failure_message != _UNSAID)[:1]
+
+    def _accepted_by_nobody(self) -> Refused:
+        return Refused((accepted_by_nobody(self._me, self._request.request.analyst),))
+
     async def _answer(self) -> tuple[Answer, LogicalPlan | None]:
         """This party's own answer, and its plan where there is one."""
         settings, request = self._settings, self._request
@@ -142,27 +169,41 @@ class Agreeing:
             if not self._attempt.dry_run:
                 settings.admit(request.request.analyst, trio.current_time())  # before anything is put on the record
             self.authentic = True
-            plan = await self._shell.planner.plan(request.request.text, request.request.as_of)
+            self._hides = not self._is_overlap and not settings.accepts(request.request.analyst, self._attempt.at)
+            plan = await self._planned()
             tables = tuple(source.table for source in plan.sources)
             versions: dict[str, str] = {}
             if self._me in plan.owners:
-                versions = self._attempt.versions = self._shell.engine.data_versions(tables)
+                if not self._hides:
+                    versions = self._attempt.versions = self._shell.engine.data_versions(tables)
                 self.decision = self._listed(plan, await self._decide(plan, versions))
         except MpcdError as error:
             code, text = agreement.failure_of(error)
             failed = Answer(verdict="fail", failure_code=code, failure_message=text, **common)  # type: ignore[arg-type]
             return failed, None
+        stranger = is_stranger(self.decision.refusals)
+        rules = {**self._shell.owner.rules().to_value(), SECURITY_KEY: self._shell.owner.security()}
         answer = Answer(
             verdict=self.decision.verdict,
             refusals=self.decision.refusals,
             waits=self.decision.waits,
             plan_sections=agreement.sections(cast("Mapping[str, object]", plan.to_value())),
-            rules={**self._shell.owner.rules().to_value(), SECURITY_KEY: self._shell.owner.security()},
-            data_versions=versions,
+            rules={} if stranger else rules,
+            data_versions={} if stranger else versions,
             terms=self.decision.terms,
             **common,  # type: ignore[arg-type]
         )
         return answer, plan
+
+    async def _planned(self) -> LogicalPlan:
+        """Our own plan; one whom we do not accept does not hear from us what our tables have and have not."""
+        request = self._request.request
+        try:
+            return await self._shell.planner.plan(request.text, request.as_of)
+        except CallerFault as error:
+            if self._hides:
+                raise PlanInvalid(_UNSAID) from error
+            raise
 
     async def _decide(self, plan: LogicalPlan, versions: Mapping[str, str]) -> Decision:
         """What our owner says; a request that is to run now or not at all waits for nothing."""
@@ -202,6 +243,9 @@ class Agreeing:
         """The one conclusion that all parties draw from the same answers."""
         self.refusals = _as_refusals(answers)
         refusals = tuple(reason for answer in answers for reason in answer.refusals)
+        if all(is_stranger(answer.refusals) for answer in answers if answer.party in plan.owners):
+            nobody = self._accepted_by_nobody()
+            raise Concluded(_conclusion(nobody), nobody)
         try:
             agreement.check_bound(
                 answers,
@@ -214,7 +258,8 @@ class Agreeing:
                 agreement.check_verdicts(answers)
             agreement.check_alike(answers)
             owners = [answer for answer in answers if answer.party in plan.owners]
-            demanded = [(a.party, dict(a.rules or {})) for a in owners]
+            # An owner that does not accept the analyst says what it demands to nobody; then nothing runs.
+            demanded = [(a.party, dict(a.rules or {})) for a in owners if not is_stranger(a.refusals)]
             security, whose_security = strongest([(party, asked.pop(SECURITY_KEY, None)) for party, asked in demanded])
             rules, whose = strictest(
                 [(party, DisclosureRules.from_value(cast("canonical.Value", asked))) for party, asked in demanded]

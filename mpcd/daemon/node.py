@@ -209,6 +209,7 @@ class Node:
                 lambda key: str(key) in parties or self.policy.accepted(key, int(time.time() * 1000)) is not None,
                 lambda: self.policy.policy.rate,
             ).admit,
+            accepts=lambda key, at: self.policy.accepted(key, at) is not None,
         )
         planner = RosterPlanner(self.planner, self.roster)
         return Sessions(

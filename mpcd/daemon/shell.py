@@ -65,6 +65,8 @@ class Settings:
     sessions_max: int = limits.SESSIONS_RUNNING_MAX
     admit: Callable[[VerifyKey, float], None] = lambda _key, _now: None
     """Raises `Busy` where a key has too much put on the record; see `daemon.rates`."""
+    accepts: Callable[[VerifyKey, int], bool] = lambda _key, _at: True
+    """Whether this party accepts an analyst, at a time in milliseconds; where it does not, it tells them nothing."""
 
 
 class Past(Protocol):

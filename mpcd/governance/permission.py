@@ -9,7 +9,8 @@ a table that is not there.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
 
 from mpcd.errors import Refusal
 from mpcd.governance import purposes
@@ -17,7 +18,12 @@ from mpcd.governance.asked import Asked, Decision
 from mpcd.governance.budget import query_debits
 from mpcd.governance.granularity import Fineness, too_fine
 from mpcd.governance.policy import SECURITY_LEVELS, VERBS, Policy, PublishedTable, visible_to
+from mpcd.identity import VerifyKey
+from mpcd.ids import PartyId
 
+_STRANGER: Final = "analyst"
+"""Rule of the refusal of an analyst who is not accepted."""
+_ACCESS: Final = "`mpcctl analyst request-access`"
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -63,9 +69,28 @@ def permitted(policy: Policy, asked: Asked) -> Decision:
 def _stranger(asked: Asked) -> Refusal:
     message = (
         f"party {asked.party} does not accept the analyst with the key {asked.analyst.fingerprint()}; "
-        "send that owner your key and ask to be accepted"
+        f"ask for access with {_ACCESS}"
     )
-    return Refusal(asked.party, "analyst", str(asked.analyst), message)
+    return Refusal(asked.party, _STRANGER, str(asked.analyst), message)
+
+
+def is_stranger(refusals: Iterable[Refusal]) -> bool:
+    """Whether an owner with these refusals does not accept the analyst at all."""
+    return any(refusal.rule == _STRANGER for refusal in refusals)
+
+
+def accepted_by_nobody(party: PartyId, analyst: VerifyKey) -> Refusal:
+    """All that is said to an analyst whom no owner accepts, whatever they asked and whether it exists.
+
+    Args:
+        party: that says so.
+        analyst: who asked.
+    """
+    message = (
+        f"no owner whose data this would need accepts the analyst with the key {analyst.fingerprint()}; ask for "
+        f"access with {_ACCESS}"
+    )
+    return Refusal(party, _STRANGER, str(analyst), message)
 
 
 def _no_table(asked: Asked, name: str) -> Refusal:

@@ -129,7 +129,7 @@ def test_from_an_empty_home_to_a_first_result_with_a_lost_key(door: Door) -> Non
     (lost / "profile.toml").write_bytes((key.parent / "profile.toml").read_bytes())
     (lost / "signing.key").write_bytes(old)
     (lost / "signing.key").chmod(0o600)
-    assert "does not accept" in door.run("--profile", str(lost), "sql", COUNT, code=3)
+    assert "no owner whose data this would need accepts" in door.run("--profile", str(lost), "sql", COUNT, code=3)
 
 
 def _waiting(door: Door, party: int) -> str:
@@ -144,7 +144,7 @@ def test_a_key_is_rotated_with_the_old_one_agreeing(door: Door) -> None:
     door.run("analyst", "rotate")
     door.run("analyst", "rotate", "--finish", code=4)
     door.all_accept()
-    assert "does not accept" in door.run("sql", COUNT, code=3)
+    assert "no owner whose data this would need accepts" in door.run("sql", COUNT, code=3)
     door.run("analyst", "rotate", "--finish")
     assert "686" in door.run("sql", COUNT)
 
@@ -190,6 +190,38 @@ def test_a_stranger_learns_who_the_parties_are_and_no_table(door: Door) -> None:
     shown = door.run("describe", "--json") + door.run("explain", COUNT, code=3)
     for name in ("wdbc", "lung", "horTh"):
         assert name not in shown
+
+
+STRANGE = (
+    COUNT,
+    "SELECT tgrade, SUM(progrec) FROM gbsg2 GROUP BY tgrade",
+    "SELECT COUNT(*) FROM gbsg2 WHERE tgrade = 'IX'",
+    "SELECT COUNT(nosuchcolumn) FROM gbsg2",
+    "SELECT COUNT(*) FROM nosuchtable",
+    "SELECT nonsense",
+)
+
+
+@pytest.mark.parametrize("command", ["explain", "quote", "sql"])
+def test_whatever_a_stranger_asks_the_words_are_the_same(door: Door, command: str) -> None:
+    door.run("--socket", door.bridge(0), "analyst", "init", "--yes")
+    said = {door.run(command, question, code=3) for question in STRANGE}
+    (words,) = said
+    assert "no owner whose data this would need accepts the analyst" in words
+    assert "mpcctl analyst request-access" in words
+    for hint in ("gbsg2", "tgrade", "rule", "differencing", "3 owners"):
+        assert hint not in words
+
+
+def test_an_owner_that_does_not_accept_an_analyst_shows_them_no_rule(door: Door) -> None:
+    knock(door, door.bridge(0))
+    door.all_accept("--table", "gbsg2", parties=(1, 2))
+    shown = door.run("explain", COUNT, code=3)
+    assert "party 0 does not accept the analyst" in shown
+    assert "the rule of party 0" not in shown
+    assert "the rule of party" in shown
+    # Whom an owner accepts is told what is wrong with a question, also by a party that does not.
+    assert "nosuchcolumn" in door.run("explain", "SELECT COUNT(nosuchcolumn) FROM gbsg2", code=4)
 
 
 def test_a_twin_is_taken_by_a_sandbox_as_the_owners_describe_it(door: Door, tmp_path: Path) -> None:
