@@ -25,8 +25,10 @@ from mpcd.errors import DataInvalid, LicenceInvalid, NotAuthorised, NotFound, Re
 from mpcd.governance.asked import Asked, Decision
 from mpcd.governance.cover import Held, Obligation, Spent, obligations
 from mpcd.governance.decision import Part
+from mpcd.governance.document import Section
 from mpcd.governance.licence import Agreement, Deed, Revocation
 from mpcd.governance.offer import DUTY_CODES, Offer, SignedOffer
+from mpcd.governance.offercheck import located, problems
 from mpcd.governance.offerfile import Draft, Frame, parse
 from mpcd.governance.priced import licensed
 from mpcd.governance.signed import NONCE_BYTES
@@ -157,15 +159,26 @@ class LicenceDesk:
             raise NotFound("this offer was withdrawn here")
         return await self.sign(row.signed.offer, row.signed.signatures)
 
-    def check(self, offer: Offer) -> None:
-        """Raise `LicenceInvalid` unless we may offer this: our consortium, our tables as published, no barred use."""
+    def check(self, offer: Offer, document: Section | None = None) -> None:
+        """Whether we may offer this: our consortium, what our policy publishes, no barred use.
+
+        Args:
+            offer: ours, or a pool's of which we are.
+            document: our file that says so, for lines.
+
+        Raises:
+            ConfigurationInvalid: with file and line, where there is a file.
+            LicenceInvalid: else.
+        """
         self._check_parties(offer)
         if len(offer.to_bytes()) > limits.OFFER_BYTES_MAX:
             raise LicenceInvalid(f"an offer has at most {limits.OFFER_BYTES_MAX} bytes; name fewer columns or analysts")
-        tables = self._policy.policy.tables
-        missing = sorted(set(offer.tables) - tables.keys())
-        if missing:
-            raise LicenceInvalid(f"our policy publishes no table {', '.join(missing)}")
+        types = {one.name: {column.name: column.type for column in one.columns} for one in self._roster.tables}
+        found = problems(offer, self._policy.policy, types)
+        if found and document is not None:
+            raise located(found, document)
+        if found:
+            raise LicenceInvalid("; ".join(one.message for one in found))
         for table in offer.tables:
             owners = self._roster.table(table).owners
             if not offer.pool:
@@ -173,10 +186,6 @@ class LicenceDesk:
             if set(owners) != set(offer.owners):
                 named = ", ".join(str(owner) for owner in owners)
                 raise LicenceInvalid(f"a pool's offer is made by all owners of its tables: `{table}` has {named}")
-        conditions = {name: frozenset(one.code for one in table.conditions) for name, table in tables.items()}
-        problem = offer.condition_problem(conditions)
-        if problem is not None:
-            raise LicenceInvalid(problem)
         if not offer.newer_versions:
             ours = {table: version for party, table, version in offer.versions if party == self.me}
             if ours != self.versions(offer.tables):

@@ -37,6 +37,8 @@ Spent = Callable[[str, int | None], int]
 """What was taken from an account, refunds off: in all for None, or by sessions agreed at or after that time."""
 
 _DAY_MS: Final = 86_400_000
+_RECENT_MS: Final = 7 * _DAY_MS
+"""So long after its end a licence is named in refusals beside those in force."""
 RULE: Final = "licence"
 _CLOSEST_SHOWN: Final = 4
 """Licences that lack equally little, of which a refusal speaks."""
@@ -121,15 +123,20 @@ def cover(
             found.append((one, price_query(one.agreement.rate, counters(one, Month.of(asked.at), spent))))
     if found:
         return _coverage(*min(found, key=_preference), asked, rho)
-    if over and not lacking:
-        # The last one alone: whoever renewed it often does not want to read of each.
-        last = max(over, key=lambda one: (not one.complete and one.revoked_at is None, one.until, one.digest))
-        return (_refusal(asked.party, last, str(_out_of_force(last, asked.at))),)
+    ended = _last(over, asked, or_older=not lacking)
     if not lacking:
-        return tuple(_missing(asked.party, table) for table in sorted(tables))
+        return ended or tuple(_missing(asked.party, table) for table in sorted(tables))
     fewest = min(len(refusals) for refusals in lacking)
     closest = [refusals for refusals in lacking if len(refusals) == fewest]
-    return tuple(refusal for refusals in closest[:_CLOSEST_SHOWN] for refusal in refusals)
+    return (*ended, *(refusal for refusals in closest[:_CLOSEST_SHOWN] for refusal in refusals))
+
+
+def _last(over: Collection[Held], asked: Asked, *, or_older: bool) -> tuple[Refusal, ...]:
+    """Of licences out of force the last alone, if that was not long ago: who renewed it often need not read of each."""
+    last = max(over, key=lambda one: (not one.complete and one.revoked_at is None, one.until, one.digest), default=None)
+    if last is None or not (or_older or last.until > asked.at - _RECENT_MS):
+        return ()
+    return (_refusal(asked.party, last, str(_out_of_force(last, asked.at))),)
 
 
 def _preference(candidate: tuple[Held, QueryPrice]) -> tuple[bool, int, int, bytes]:

@@ -25,7 +25,7 @@
     max_per_month = "500.00"
     free_queries = 5
     free_period = "month"                   # month or term
-    reduced = { per_query = "2.50" }        # optional: for analysts of the rate class `reduced`
+    reduced = { per_query = "2.50" }        # optional, instead of all above: for analysts of the rate class `reduced`
 
     [tax]                                   # optional: recorded beside prices, never computed with
     treatment = "reverse charge"            # texts, as agreed; also rate_percent and note
@@ -52,6 +52,7 @@ must be written.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -110,8 +111,10 @@ _RATE: Final = (
     "free_period",
 )
 _DECIMAL: Final = re.compile(r"(0|[1-9][0-9]{0,5})(\.[0-9]{1,12})?")
+_PERCENT: Final = re.compile(r"(100|[0-9]{1,2})(\.[0-9]{1,4})?")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _DAY_MS: Final = 86_400_000
+_OF_NOTHING: Final = hashlib.sha256(b"").digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +226,9 @@ def _controllers(document: Section, me: PartyId) -> tuple[Split | None, tuple[in
     split = cast("Split", document.choice("split", SPLITS, "equal")) if pool else None
     if split in {None, "equal"} and any(section.has("weight") for section in sections):
         raise document.error('`weight` is for split = "fixed" or "declared_rows"', "split")
+    for section in sections:
+        if split in {"fixed", "declared_rows"} and not section.has("weight"):
+            raise section.error(f'split = "{split}" needs a `weight` of each controller')
     ordered = [found[party] for party in sorted(found)]
     return split, tuple(weight for _, weight in ordered), tuple(controller for controller, _ in ordered)
 
@@ -308,6 +314,10 @@ def _rate(section: Section, currency: str) -> Rate:
 
 def _tax(section: Section) -> tuple[tuple[str, str], ...]:
     section.only(TAX_FIELDS, "[tax]")
+    if section.has("rate_percent") and not _PERCENT.fullmatch(section.text("rate_percent")):
+        raise section.error(
+            '`rate_percent` must be a number in quotes from 0 to 100, e.g. "19" or "7.5"', "rate_percent"
+        )
     return tuple((name, section.text(name)) for name in sorted(section.value))
 
 
@@ -349,6 +359,8 @@ def _duties(document: Section) -> tuple[Duty, ...]:
 def _legal(section: Section, given: bytes | None) -> tuple[str, bytes]:
     section.only(("title", "sha256"), "[legal]")
     title = section.text("title")
+    if given == _OF_NOTHING or section.value.get("sha256") == _OF_NOTHING.hex():
+        raise section.error("the legal text is empty: this is the digest of nothing", "sha256")
     if not section.has("sha256"):
         if given is None:
             raise section.error("write the `sha256` of the legal text, or name its file with --legal")

@@ -142,6 +142,16 @@ def permits(permission: str, purpose: str) -> bool:
     return permission == purpose
 
 
+def covers(permission: str, other: str) -> bool:
+    """Whether every purpose that `other` permits is permitted by `permission` too."""
+    assert permission_problem(permission) is None
+    if permission in {other, "NRES"}:
+        return True
+    if permission == "GRU":
+        return other != "NRES"
+    return permission == "HMB" and other.startswith("DS:")
+
+
 def permits_any(permissions: Sequence[str], conditions: Sequence[Condition], purpose: str) -> bool:
     """Whether data under all of these together may be used for `purpose`."""
     if purpose == "CC":

@@ -166,8 +166,8 @@ class LicencesDomain:
         if not draft.newer_versions:
             versions = await self._versions(draft.owners, draft.tables)
         offer = draft.offer(versions)
+        desk.check(offer, draft.section)
         if params.get("dry_run") is True:
-            desk.check(offer)
             return {"offer": SignedOffer(offer, ()).to_bytes(), "state": "dry run", "told": []}
         return await self._spread(await desk.sign(offer))
 

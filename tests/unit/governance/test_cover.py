@@ -202,9 +202,11 @@ def test_a_revoked_licence_covers_nothing_whatever_the_session_s_time() -> None:
 def test_what_is_over_is_named_only_where_nothing_else_is_held_and_the_last_alone() -> None:
     first, second = held(offer(term_days=1)), held(offer(term_days=2))
     narrow = held(offer(functions=("count",)))
-    later = asked(at=MADE_AT + 3 * DAY_MS)
+    later = asked(at=MADE_AT + 20 * DAY_MS)
     assert [narrow.name in one for one in reasons([first, second, narrow], later)] == [True]
     (said,) = reasons([first, second], later)
+    soon = reasons([first, second, narrow], asked(at=MADE_AT + 3 * DAY_MS))
+    assert [second.name in soon[0], narrow.name in soon[1]] == [True, True]
     assert f"{second.name} ended on 2026-11-03" in said
 
 
