@@ -158,12 +158,11 @@ class History:
         self, digests: Sequence[bytes], lists: Mapping[PartyId, bytes], *, gives: bool
     ) -> list[Definition]:
         """These definitions, in order: from the book, the store, and then from whoever listed them."""
-        unsure = [digest for digest in digests if gives and not self._is_ours(digest)]
+        unsure = [digest for digest in digests if not self._is_ours(digest)]
         answered = await self._journal.read(partial(stored.answered, digests=unsure)) if unsure else set()
 
         def usable(definition: Definition) -> bool:
-            digest = definition.digest
-            return not gives or self._me not in definition.owners or digest in answered or self._is_ours(digest)
+            return not gives or definition.digest in answered or self._is_harmless(definition)
 
         found = {digest: self._book[digest] for digest in digests if digest in self._book}
         found = {digest: definition for digest, definition in found.items() if usable(definition)}
@@ -176,10 +175,10 @@ class History:
             for _ in range(_FETCHES_MAX):
                 wanted = [digest for digest in digests if digest not in found and digest in theirs]
                 came = await self._fetch(party, wanted) if wanted and party != self._me else {}
-                for digest, (definition, shown) in came.items():
+                for definition, shown in came.values():
                     if not usable(definition):
                         await self._vet(party, definition, shown)
-                    found[digest] = definition
+                found |= {digest: definition for digest, (definition, _) in came.items()}
                 if not came:
                     break
         if len(found) < len(digests):
@@ -193,6 +192,12 @@ class History:
         return (
             digest in self._kept or digest in self._vouched or any(p.digest == digest for p in self._pending.values())
         )
+
+    def _is_harmless(self, definition: Definition) -> bool:
+        """Whether it is ours, or nothing of ours is evaluated for it."""
+        if self._me not in definition.owners or self._is_ours(definition.digest):
+            return True
+        return history.relation_of(definition, self._roster) is None  # then it is compared with nothing
 
     async def _vet(self, party: PartyId, definition: Definition, shown: bytes) -> None:
         """Take a definition that we did not answer, or end the session; either way it goes on the record."""

@@ -47,8 +47,18 @@ loses its place.
 the others.  It may name what the others do not know, since a session was aborted or withheld at one of them, a place
 was restored, or a party is new or only computes: whoever lacks a definition asks the one who listed it for its bytes,
 which the digest proves, and ends the session with `Busy` if they do not come.  They are kept in memory alone: a lying
-owner cannot push out or add anything to what another has agreed to itself.  What it can do is list a set that nobody
-asked about, so that a question near to it is refused; it could refuse the question outright.
+owner cannot push out or add anything to what another has agreed to itself.
+
+*Sets that nobody asked about.*  Whether a cell is hidden tells whether the question's set is near to an earlier one.
+An owner that could list any set would so ask others about their rows by any condition, allowed or not.  Therefore an
+owner has its rows evaluated only for definitions that it once answered itself, which it never forgets (by digest), and
+for such as another owner proves to be asked by an analyst whom it accepts and would answer: by the analyst's signed
+request, planned anew (`daemon.vouching`).  Honest owners list nothing else, but for sessions that are under way and
+questions that the owner's policy has ceased to allow since its state was lost; meeting one ends the session with the
+name of the owner that listed it, because ignoring it would let two sessions miss one another.  An owner that a
+definition does not name evaluates nothing for it; `check` holds the definition to what a planner makes.  What is left
+to a lying owner and an analyst in league with it: to have a question compared that this analyst signed, may ask, and
+never ran.  It tells no more than asking both would, spends no budget, and stands in the ledger of each owner.
 
 *Aborted sessions.*  Sealed bytes leave only after every owner has recorded (rule 16).  So a session that ends here
 before `recorded` was not and will not be released, and its definition goes in the same transaction as the session, at a
@@ -362,10 +372,12 @@ def check(definition: Definition, roster: Roster) -> None:
 
 def _check_nodes(definition: Definition, relation: Relation) -> None:
     keys = (key.expr for key in definition.keys)
-    for node in walk(*keys, *(condition for region in definition.sets for condition in region.rest)):
+    nodes = list(walk(*keys, *(condition for region in definition.sets for condition in region.rest)))
+    for node in nodes:
         if isinstance(node, ColumnRef):
             _check_column(relation, node)
-        elif isinstance(node, Expr):
+    for node in nodes:
+        if isinstance(node, Expr):
             ranges.bounds(node, relation.bounds)
 
 

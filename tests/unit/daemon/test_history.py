@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import functools
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,12 +14,12 @@ from typing import Any, TypeVar, cast
 
 import pytest
 
-from mpcd import limits
+from mpcd import canonical, limits
 from mpcd.compile.beside import Beside
 from mpcd.daemon.history import DEFINITIONS, RULE, History, Map
 from mpcd.daemon.journal import StoreJournal
 from mpcd.errors import Busy, MpcdError, PeerGone, PeerMalformed, PeerUnvouched
-from mpcd.governance.history import DIGEST_BYTES, Definition, question
+from mpcd.governance.history import DAY_MILLISECONDS, DIGEST_BYTES, Definition, question
 from mpcd.identity.request import SignedRequest
 from mpcd.ids import PartyId
 from mpcd.plan.ir import LogicalPlan
@@ -268,3 +270,174 @@ async def test_peers_are_given_what_we_listed_and_nothing_else(desk: Desk, other
     assert await desk.history.asked(OTHER, {"digests": 3}) == nothing
     reply = await other.history.asked(ME, {"digests": digest(OLD) + digest(YOUNG)})
     assert reply == {"bodies": [question(OLD, ROSTER).definition.body], "requests": [SIGNED]}
+
+
+# ------------------------------------------------------------------------------------------------ hostile definitions
+
+SEEDS = (
+    "SELECT COUNT(*) FROM gbsg2 WHERE age > 60",
+    "SELECT menostat, age // 10, AVG(pnodes) FROM gbsg2 WHERE progrec < estrec AND horTh = 'yes' GROUP BY 1, 2",
+    "SELECT progrec + estrec, COUNT(*) FROM gbsg2 WHERE tsize < 9 AND progrec + estrec < 9 GROUP BY 1",
+    "SELECT ward, SUM(los) FROM visits JOIN patients ON visits.pid = patients.pid WHERE crp > 3 GROUP BY ward",
+)
+NASTY: tuple[Any, ...] = (
+    *(None, True, -1, 0, 1, 3, 120, 2**31, 2**62, 2**63 - 1, -(2**63), 2**64 - 1, 0.5, float("inf")),
+    *("", "0", "-1", "age", "pid", "gbsg2", "visits", "column", "constant", "/", "//", "and", "not", "in", "left"),
+    *(str(2**63 - 1), str(-(2**63)), str(2**64), "9" * 400, "9" * 5000, "\u0661", "+1", " 1"),
+    *(b"", bytes(32), b"x" * 33, [], [[]], [0, 0], {}, {"source": 0, "name": "age"}),
+)
+Place = tuple[str | int, ...]
+
+
+def places(value: canonical.Value, here: Place = ()) -> Iterator[Place]:
+    """All places in a value."""
+    yield here
+    if isinstance(value, (list, dict)):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for name, inner in items:
+            yield from places(inner, (*here, name))
+
+
+def put(value: Any, where: Place, what: Callable[[Any], Any]) -> Any:
+    """The value with another one at a place."""
+    if not where:
+        return what(value)
+    copy = value.copy()
+    copy[where[0]] = put(value[where[0]], where[1:], what)
+    return copy
+
+
+def mutated(value: canonical.Value, rng: random.Random) -> canonical.Value:
+    """One or a few places changed: to something nasty, by a little, deeper, twice, or gone."""
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
+        where = rng.choice(list(places(value)))
+
+        def other(old: Any) -> Any:
+            match rng.randrange(6):
+                case 0 if type(old) is int:
+                    return old + rng.choice((-1, 1, 2**40, -(2**40)))
+                case 0 if isinstance(old, str) and old.lstrip("-").isdigit():
+                    return str(int(old[:400]) + rng.choice((-1, 1, 2**61, -(2**61))))
+                case 1 if isinstance(old, list):
+                    return [*old, *old]
+                case 2 if isinstance(old, list):
+                    return old[:-1]
+                case 3:
+                    return ["not", old]
+                case 4:
+                    return functools.reduce(lambda inner, _: ["negate", inner], range(40), old)
+                case _:
+                    return rng.choice(NASTY)
+
+        value = put(value, where, other)
+    return value
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_no_value_in_a_peers_definition_is_more_than_a_typed_error(desk: Desk, seed: int) -> None:
+    rng = random.Random(seed)
+    mine = plan_sql(SEEDS[seed], ROSTER, dt.date(2026, 1, 1))
+    without = replace(mine, owners=tuple(owner for owner in mine.owners if owner != ME))
+    genuine = question(mine, ROSTER).definition.to_value()
+    outcomes = {"taken": 0, "refused": 0}
+    for _ in range(700):
+        try:
+            body = canonical.encode(mutated(cast("canonical.Value", genuine), rng))
+        except (canonical.CanonicalError, UnicodeEncodeError):
+            continue
+        desk.peers[OTHER] = {"bodies": [body], "requests": [SIGNED]}
+        try:
+            await desk.history.beside(without, {OTHER: canonical.digest_bytes("history", body)})
+        except MpcdError:
+            outcomes["refused"] += 1
+        else:
+            outcomes["taken"] += 1
+    assert outcomes["refused"] > 400
+    assert outcomes["taken"] > 5, "what passes is planned with"
+
+
+async def test_any_bytes_from_a_peer_are_a_typed_error(desk: Desk) -> None:
+    rng = random.Random(9)
+    whole = question(OLD, ROSTER).definition.body
+    for _ in range(500):
+        body = bytearray(whole[: rng.randrange(len(whole) + 1)] if rng.random() < 0.3 else whole)
+        for _ in range(rng.randrange(1, 5)):
+            if body:
+                body[rng.randrange(len(body))] ^= 1 << rng.randrange(8)
+        desk.peers[OTHER] = {"bodies": [bytes(body)], "requests": [SIGNED]}
+        with contextlib.suppress(MpcdError):
+            await desk.history.beside(YOUNG, {OTHER: canonical.digest_bytes("history", bytes(body))})
+    assert desk.asked, "they were asked for"
+
+
+async def test_a_definition_by_person_ids_or_beyond_its_bounds_is_the_peers_fault(desk: Desk) -> None:
+    """Columns that no request may use, values that a column cannot have, codes that an expression has not."""
+    join = plan_sql(SEEDS[3], ROSTER, dt.date(2026, 1, 1))
+    value = question(join, ROSTER).definition.to_value()
+    (columns, rest), *_ = cast("list[Any]", value["sets"])
+    keys = cast("list[Any]", value["keys"])
+    forged = [
+        {**value, "sets": [[[[0, "pid", [["7", "7"]], False]], rest]]},
+        {**value, "sets": [[[[0, "nothing", [["7", "7"]], False]], rest]]},
+        {**value, "sets": [[[[0, "ward", [["7", str(2**62)]], False]], rest]]},
+        {**value, "sets": [[columns, [["compare", "=", ["column", 0, "pid"], ["constant", 7]]]]]},
+        {**value, "keys": [[keys[0][0], str(-(2**62)), *keys[0][2:]]]},
+        {**value, "keys": [[keys[0][0], str(1 - 2**63), *keys[0][2:]]]},
+        {**value, "keys": [[*keys[0][:2], 1, keys[0][3]]]},
+    ]
+    for one in forged:
+        body = canonical.encode(one)
+        desk.peers[OTHER] = {"bodies": [body], "requests": [SIGNED]}
+        with pytest.raises(PeerMalformed):
+            await desk.history.beside(join, {OTHER: canonical.digest_bytes("history", body)})
+    assert desk.vouched == []
+
+
+async def test_a_definition_of_a_table_that_the_roster_describes_otherwise_needs_no_request(desk: Desk) -> None:
+    tables: canonical.Value = [["gbsg2", bytes(32)]]
+    body = canonical.encode({**question(OLD, ROSTER).definition.to_value(), "tables": tables})
+    desk.peers[OTHER] = {"bodies": [body], "requests": [SIGNED]}
+    desk.is_honest = False
+    found = await desk.history.beside(YOUNG, {OTHER: canonical.digest_bytes("history", body)})
+    assert {family.definition for family in found.families} == {question(YOUNG, ROSTER).definition}
+    assert len(found.pairs) == 0
+
+
+# ------------------------------------------------------------------------------------------------ joins and floods
+
+
+@pytest.mark.parametrize("share", [1, 2])
+async def test_floods_about_the_tables_of_a_join_push_nothing_young_out_of_its_list(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, share: int
+) -> None:
+    """Each table holds fewer than may be kept, all together more than a list holds: refused, not cut."""
+    monkeypatch.setattr(limits, "HISTORY_DEFINITIONS_MAX", 8)
+    monkeypatch.setattr(limits, "HISTORY_LISTED_MAX", 6)
+    join = plan_sql(SEEDS[3], ROSTER, dt.date(2026, 1, 1))
+    matters = plan_sql("SELECT COUNT(*) FROM visits WHERE crp > 5", ROSTER, dt.date(2026, 1, 1))
+    desk.answer("matters", matters, analyst=b"victim".ljust(32))
+    for number in range(3):
+        for place, (table, column) in enumerate((("visits", "los"), ("patients", "born"))):
+            of = plan_sql(
+                f"SELECT COUNT(*) FROM {table} WHERE {column} > {number + 1 if place == 0 else 1950 + number}",
+                ROSTER,
+                dt.date(2026, 1, 1),
+            )
+            who = (b"%d" % (place % share)).ljust(32)
+            if number < 2 or place == 0:
+                desk.answer(f"{table}{number}", of, analyst=who)
+    listed = desk.answer("first", join, dry_run=True, analyst=b"asks".ljust(32))
+    assert len(listed) == 6
+    assert digest(matters) in listed
+    desk.answer(
+        "one more",
+        plan_sql("SELECT COUNT(*) FROM patients WHERE born > 1999", ROSTER, dt.date(2026, 1, 1)),
+    )
+    packed, refusals = desk.history.answer(b"x", request("x", b"asks".ljust(32)), join, NOW, dry_run=True)
+    assert packed == b""
+    assert [(reason.rule, reason.subject) for reason in refusals] == [(RULE, "patients, visits")]
+    assert "or later" in refusals[0].message
+    later = NOW + limits.HISTORY_DAYS_MIN * DAY_MILLISECONDS
+    packed, refusals = desk.history.answer(b"x", request("x", b"asks".ljust(32)), join, later, dry_run=True)
+    assert len(packed) == 6 * DIGEST_BYTES, "what is old makes room"
+    assert not refusals

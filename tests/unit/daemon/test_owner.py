@@ -179,6 +179,29 @@ async def test_a_budget_that_is_used_up_is_a_refusal_from_then_on(here: Here) ->
     assert rules(await here.decide(COUNT, kind="explain")) == [("budget", "free: queries in 30 days")]
 
 
+async def test_what_another_owner_says_was_asked_is_held_to_policy_and_licences_but_costs_nothing(here: Here) -> None:
+    here.owner.licences = Licences()
+    here.owner.approvals = Approvals()
+
+    async def objections(sql: str, key: SigningKey = ANNA) -> list[str]:
+        signed = here.request(sql, key, quote_digest=bytes(32))
+        plan = plan_sql(sql, ROSTER, dt.date(2026, 11, 22))
+        versions = {source.table: "1" * 64 for source in plan.sources}
+        return [refusal.rule for refusal in await here.owner.objections(signed, plan, versions, AT)]
+
+    for _ in range(2):
+        await here.book(await here.decide(COUNT))
+    assert rules(await here.decide(COUNT)) == [("budget", "free: queries in 30 days")]
+    assert await objections(COUNT) == [], "what is spent does not matter"
+    assert await objections("SELECT COUNT(*) FROM free WHERE x >= 42") == ["granularity"]
+    assert await objections(COUNT, EVE) == ["analyst"]
+    assert await objections("SELECT SUM(x) FROM licensed") == ["column-use"]
+    assert await objections("SELECT COUNT(*) FROM licensed") == []
+    here.owner.licences = None
+    assert await objections("SELECT COUNT(*) FROM licensed") == ["licence"]
+    assert await objections("SELECT COUNT(*) FROM approved") == ["approval"], "no peer can show that people approved"
+
+
 async def test_steps_are_read_off_the_plan(here: Here) -> None:
     assert (await here.decide("SELECT COUNT(*) FROM free WHERE x >= 40")).verdict == "agree"
     assert rules(await here.decide("SELECT COUNT(*) FROM free WHERE x >= 42")) == [("granularity", "free.x: filter")]
