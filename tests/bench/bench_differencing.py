@@ -66,7 +66,7 @@ def remember(sandbox: Sandbox, made: Sequence[Definition], first: int) -> None:
             connection.execute("PRAGMA foreign_keys = OFF")
             for place, one in enumerate(made, start=first):
                 what = Kept(one.digest, one.names, place.to_bytes(32, "big"), now, place)
-                stored.remember(connection, SessionId(os.urandom(32)), one, what)
+                stored.remember(connection, SessionId(os.urandom(32)), one, what, b"a request")
         sandbox.restart(party)
 
 
