@@ -10,8 +10,10 @@ import click
 
 from mpcd.api.types import Map
 from mpcd.canonical import Value
+from mpcd.cli.licencetext import day, rate_text
 from mpcd.cli.shared import connect, json_option, maps, show, write_json, write_table
 from mpcd.errors import LocalFault, NotFound
+from mpcd.governance.price import Rate
 
 _STATES: Final = ("pending", "accepted", "refused", "replaced", "expired", "all")
 _REASON_DEFAULT: Final = ""
@@ -208,12 +210,31 @@ def _until(row: Map) -> str:
 @click.command()
 @click.argument("who")
 @click.option("--reason", required=True, help="Why; it goes on the record.")
+@click.option("--end-licences", is_flag=True, help="Their licences too, and with them fees that run by the month.")
 @click.pass_context
-def remove(context: click.Context, who: str, reason: str) -> None:
-    """End the access of the analyst WHO at once; what runs for them and is not recorded ends too."""
+def remove(context: click.Context, who: str, reason: str, end_licences: bool) -> None:
+    """End the access of the analyst WHO at once; what runs for them and is not recorded ends too.
+
+    Licences stay in force without --end-licences, with their fees: so they stand when the analyst is accepted again.
+    """
     with connect(context, admin=True) as client:
-        answer = client.call("mpc.v1.AccessRemove", {"who": who, "reason": reason})
+        answer = client.call("mpc.v1.AccessRemove", {"who": who, "reason": reason, "end_licences": end_licences})
     click.echo(f"{show(answer.get('name'))} has no access any more")
+    for row in maps(answer, "licences"):
+        name, title = show(row.get("name")), show(row.get("title"))
+        if row.get("ended") is True:
+            click.echo(f"licence {name} ({title}) is ended")
+            for reply in maps(row, "told"):
+                if reply.get("error"):
+                    click.echo(f"party {show(reply.get('party'))} was not told: {show(reply.get('message'))}", err=True)
+            continue
+        until, price = row.get("until"), rate_text(Rate.from_value(row.get("rate")), show(row.get("currency")))
+        end = day(until if isinstance(until, int) else None)
+        click.echo(
+            f"warning: licence {name} ({title}) stays in force until {end}: {price}; end it with "
+            f"`mpcctl licence revoke {name}`",
+            err=True,
+        )
     if answer.get("still_in_policy_file") is True:
         click.echo("warning: the policy file lists the same key; remove it there too and reload", err=True)
 

@@ -65,6 +65,7 @@ def _compared(answer: Map) -> None:
 @click.option("--version", "data_version", metavar="HASH", help="A version that is here already, or its beginning.")
 @click.option("--force", is_flag=True, help="Also if it differs by too few persons from another, or was retired.")
 @click.option("--reason", metavar="TEXT", default="", help="Why it is forced; stands in the ledger.")
+@click.option("--yes", is_flag=True, help="Also if licences or offers cover the data of their time alone.")
 @json_option
 @click.pass_context
 def publish(
@@ -75,6 +76,7 @@ def publish(
     reason: str,
     *,
     force: bool,
+    yes: bool,
     as_json: bool,
 ) -> None:
     """Make a snapshot of FILES (or those that mpcd.toml names) and let it answer requests from now on."""
@@ -82,7 +84,7 @@ def publish(
         raise click.UsageError("--force and --reason go together")
     if data_version is not None and files:
         raise click.UsageError("name either files or a version")
-    params: Map = {"table": table, "paths": list(_files(files)), "forced": reason}
+    params: Map = {"table": table, "paths": list(_files(files)), "forced": reason, "yes": yes}
     if data_version is not None:
         params["data_version"] = data_version
     with connect(context, admin=True) as client:
@@ -92,6 +94,10 @@ def publish(
         return
     click.echo(f"published {table}: {show(answer.get('rows'))} rows, version {_version(answer)}")
     _report(answer)
+    for key, what in (("licences_outdated", "licence"), ("offers_outdated", "offer")):
+        for name in texts(answer.get(key)):
+            then = "end it with `mpcctl licence revoke`" if what == "licence" else "make another one"
+            click.echo(f"note: {what} {name} does not cover this data; {then}")
 
 
 @data.command()

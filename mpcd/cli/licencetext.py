@@ -49,8 +49,9 @@ def rate_text(rate: Rate, currency: str) -> str:
         parts.append(f"the first {rate.free_queries} of the {rate.free_period} free")
     if rate.per_month:
         parts.append(f"{amount(rate.per_month)} for a month with queries")
-    if rate.max_per_month is not None:
-        parts.append(f"queries at most {amount(rate.max_per_month)} a month")
+    if rate.max_per_month is not None and rate.queries_max is not None:
+        both = f" ({amount(rate.per_month)} for the month, {amount(rate.queries_max)} for queries)"
+        parts.append(f"use at most {amount(rate.max_per_month)} a month{both if rate.per_month else ''}")
     if rate.flat_fee:
         parts.append(f"{amount(rate.flat_fee)} {rate.flat_period}")
     return ", ".join(parts) if rate.paid else "free of charge"

@@ -11,11 +11,11 @@ policy's floor, from one that answers or answered before and is still here, unle
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 import trio
 
@@ -27,6 +27,8 @@ from mpcd.daemon.localdata import LocalData
 from mpcd.daemon.owner import LivePolicy
 from mpcd.errors import ConfigurationInvalid, DataInvalid, MpcdError, NotFound, RequestInvalid
 from mpcd.governance import entries
+from mpcd.governance.licence import Deed
+from mpcd.governance.offer import Offer, offer_name
 from mpcd.ids import DataVersion
 from mpcd.roster import Roster, Table
 from mpcd.sources import import_table, optout, snapshot
@@ -37,6 +39,8 @@ from mpcd.store import data as stored
 from mpcd.store.ledger import Append
 
 Retired = dict[tuple[str, DataVersion], tuple[int, str]]
+Bound = Callable[[str, str], Awaitable[tuple[list[Deed], list[Offer]]]]
+_BOUND_SHOWN: Final = 8
 
 
 class DataDesk:
@@ -68,6 +72,8 @@ class DataDesk:
         self._data = data
         self._utc_seconds = utc_seconds
         self._changing = trio.Lock()
+        self.bound_to_others: Bound | None = None
+        """Which licences and offers would cover nothing any more if a version of a table were the one that answers."""
 
     @property
     def _now(self) -> int:
@@ -185,7 +191,14 @@ class DataDesk:
         return self._report(definition, report)
 
     async def publish(
-        self, table: str, paths: Sequence[str], wanted: str | None, *, forced: str = "", by: str = "operator"
+        self,
+        table: str,
+        paths: Sequence[str],
+        wanted: str | None,
+        *,
+        forced: str = "",
+        by: str = "operator",
+        yes: bool = False,
     ) -> Map:
         """Let a version answer from now on: the one that is `wanted`, or one that is made of files first.
 
@@ -195,9 +208,10 @@ class DataDesk:
             wanted: a version that is here, or its beginning.
             forced: why it is published although it is too near to another, or was retired.
             by: who wants it, for the ledger.
+            yes: also where licences and offers cover other data alone.
 
         Raises:
-            DataInvalid: it is damaged, does not fit, is retired, or is too near.
+            DataInvalid: it is damaged, does not fit, is retired, or is too near, or licences would be of no use.
         """
         definition = self._own(table)
         async with self._changing:
@@ -207,7 +221,7 @@ class DataDesk:
                 made, version = self._report(definition, report), cast("DataVersion", report.version)
             else:
                 version = snapshot.find_version(self._directory, table, wanted)
-            return {**made, **await self._publish(definition, version, forced, by)}
+            return {**made, **await self._publish(definition, version, forced, by, yes=yes)}
 
     async def publish_newest(self, table: str, wanted: str | None) -> Map:
         """As the older command has it: without a name, the version that was imported last."""
@@ -216,8 +230,9 @@ class DataDesk:
             version = snapshot.find_version(self._directory, table, wanted)
             return await self._publish(definition, version, "", "operator")
 
-    async def _publish(self, table: Table, version: DataVersion, forced: str, by: str) -> Map:
+    async def _publish(self, table: Table, version: DataVersion, forced: str, by: str, *, yes: bool = False) -> Map:
         name = table.name
+        bound = await self._bound(name, version, yes=yes)
         manifest = await trio.to_thread.run_sync(snapshot.publishable, self._directory, table, version)
         retired = await self._retired()
         if (name, version) in retired and not forced:
@@ -242,7 +257,25 @@ class DataDesk:
             raise
         await trio.to_thread.run_sync(snapshot.publish, self._directory, table, version)
         await self._data.open()
-        return (await self.versions([name]))[0]
+        return {**(await self.versions([name]))[0], **bound}
+
+    async def _bound(self, table: str, version: DataVersion, *, yes: bool) -> Map:
+        """Names of licences and offers of which this would be the end; raises `DataInvalid` unless that is meant."""
+        if self.bound_to_others is None:
+            return {}
+        deeds, offers = await self.bound_to_others(table, str(version))
+        held = [offer_name(one.agreement.digest) for one in deeds]
+        made = [offer_name(one.digest) for one in offers]
+        if (held or made) and not yes:
+            parts = [f"licence {one}" for one in held] + [f"offer {one}" for one in made]
+            more = f" and {len(parts) - _BOUND_SHOWN} more" if len(parts) > _BOUND_SHOWN else ""
+            shown = ", ".join(parts[:_BOUND_SHOWN]) + more
+            raise DataInvalid(
+                f"{shown} cover other data of table {table} alone (newer_versions = false): once version "
+                f"{version[:16]} answers, nothing can be asked under them, and monthly fees run on until you end them. "
+                "If that is meant, publish with --yes; nothing was published"
+            )
+        return {"licences_outdated": list[Value](held), "offers_outdated": list[Value](made)}
 
     async def _nearest(self, table: Table, version: DataVersion) -> tuple[DataVersion, int] | None:
         others = [one for one in await self._before(table.name) if one != version]

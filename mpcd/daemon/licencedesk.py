@@ -271,7 +271,7 @@ class LicenceDesk:
             deeds = [one for one in licences.deeds(connection, ending_after=self.now) if licences.in_force(one)]
             rows = licences.offers(connection, ("pending", "open"), after=self.now)
             return (
-                [one for one in deeds if stranded(one.agreement.offer)],
+                [one for one in deeds if stranded(one.agreement.offer) and not self.outdated(one.agreement.offer)],
                 [
                     row.signed.offer
                     for row in rows

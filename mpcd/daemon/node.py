@@ -46,11 +46,12 @@ from mpcd.daemon.questions import Questions
 from mpcd.daemon.rates import Rates
 from mpcd.daemon.sessions import Sessions, Settings
 from mpcd.daemon.vouching import Vouching
-from mpcd.daemon.waiting import CHANGED, SEALED, WITHDRAWN, Waiting
+from mpcd.daemon.waiting import CHANGED, ENDED, SEALED, WITHDRAWN, Waiting
 from mpcd.errors import ConfigurationInvalid, LedgerInvalid, MpcdError, PeerGone
 from mpcd.governance import entries
 from mpcd.identity import ChannelKey, SigningKey, VerifyKey
 from mpcd.identity.keys import ChannelPublicKey
+from mpcd.identity.request import SignedRequest
 from mpcd.ids import PartyId, Role, SessionId
 from mpcd.net import LocalIdentity, Mesh, PeerConfig
 from mpcd.net.events import Event
@@ -155,11 +156,12 @@ class Node:
             self.roster,
             config.signing_key.signing_key(),
             self.data.data_versions,
-            partial(self.sessions.revoke, owed=True),
+            self._licence_ended,
             time.time,
             os.urandom,
         )
         self.owner.licences = self.licences
+        self.snapshots.bound_to_others = self.licences.bound_to_others
         self.heads = self._make_heads(config.signing_key.signing_key())
         self.approvals = self.owner.approvals = self._make_approvals()
         self.waiting = self._make_waiting()
@@ -253,6 +255,8 @@ class Node:
         self.questions.handle(CHANGED, waiting.heard)
         self.questions.handle(WITHDRAWN, waiting.heard_withdrawn)
         self.questions.handle(SEALED, waiting.hand_over)
+        waiting.ended = self.approvals.ended
+        self.questions.handle(ENDED, waiting.heard_ended)
         return waiting
 
     def _make_heads(self, key: SigningKey) -> Heads:
@@ -413,6 +417,18 @@ class Node:
     def _revoked(self, key: VerifyKey) -> None:
         """An analyst's access has ended: so has what runs for them."""
         self.sessions.revoke(lambda signed: signed.request.analyst == key, "the analyst's access has ended")
+        self.spawn(self._look_again, lambda signed: signed.request.analyst == key)
+
+    def _licence_ended(self, concerns: Callable[[SignedRequest], bool], why: str) -> int:
+        """What runs on a licence ends with it; what waits for people is looked at again before they decide."""
+        self.spawn(self._look_again, concerns)
+        return self.sessions.revoke(concerns, why, owed=True)
+
+    async def _look_again(self, concerns: Callable[[SignedRequest], bool]) -> None:
+        try:
+            await self.approvals.look_again(concerns)
+        except MpcdError as error:
+            self.log.warning("waiting_try_failed", code=error.code, reason=str(error))
 
     def _ledger_event(self, event: str, **fields: object) -> None:
         """What is wrong with a ledger, ours or a peer's."""

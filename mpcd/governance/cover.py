@@ -297,8 +297,7 @@ def price_debits(one: Held, party: PartyId, month: Month, price: QueryPrice) -> 
     refusal = _refusal(party, one, "was used meanwhile, and this query has another price now; ask for a new quote")
     if price.free:
         return (Debit(_free_account(one, month), 1, rate.free_queries, refusal),)
-    ceiling = None if rate.max_per_month is None else rate.max_per_month - rate.per_month
-    return (Debit(one.account("charged", str(month)), price.minor, ceiling, refusal),)
+    return (Debit(one.account("charged", str(month)), price.minor, rate.queries_max, refusal),)
 
 
 # ------------------------------------------------------------------------------------------------ duties

@@ -3,7 +3,8 @@
     per_query       for each completed query beyond the free ones
     free_queries    so many completed queries cost nothing, in each month or in the whole term (`free_period`)
     per_month       for each month in which the licence was used, that is, in which at least one query completed
-    max_per_month   ceiling of what use costs in one month: `per_query` charges and `per_month` together
+    max_per_month   ceiling of what use costs in one month: `per_month` in full, and `per_query` charges up to the rest;
+                    the rest is the same in a month of which the licence was in force for a part only (`queries_max`)
     flat_fee        whether used or not: once when the licence is accepted (`one-off`), for every month in force
                     (`monthly`), or on the day of acceptance and every anniversary in force (`annual`)
 
@@ -131,6 +132,11 @@ class Rate:
             raise MoneyError("max_per_month is below per_month, which alone would pass it")
 
     @property
+    def queries_max(self) -> int | None:
+        """What queries of one month cost at most together."""
+        return None if self.max_per_month is None else self.max_per_month - self.per_month
+
+    @property
     def paid(self) -> bool:
         """Whether anything is ever owed."""
         return self.flat_fee > 0 or (self.max_per_month != 0 and max(self.per_query, self.per_month) > 0)
@@ -243,9 +249,9 @@ def price_query(rate: Rate, counters: Counters) -> QueryPrice:
     assert counters.charged >= 0
     if counters.free_used < rate.free_queries:
         return QueryPrice(0, free=True)
-    if rate.max_per_month is None:
+    if rate.queries_max is None:
         return QueryPrice(rate.per_query)
-    room = max(rate.max_per_month - rate.per_month - counters.charged, 0)
+    room = max(rate.queries_max - counters.charged, 0)
     return QueryPrice(min(rate.per_query, room), capped=room < rate.per_query)
 
 

@@ -8,7 +8,7 @@ Document   owner: a part of an attached document
 Accept     owner: with tables, end, rate class, accepted documents and corrected facts
 Refuse     owner: with the reason that the analyst is told
 List       owner: who is accepted by an entry (those of the policy file stand there)
-Remove     owner: end an analyst's access at once
+Remove     owner: end an analyst's access at once, and their licences if that is said
 """
 
 from __future__ import annotations
@@ -51,5 +51,13 @@ VERBS: Final[tuple[Verb, ...]] = (
     ),
     Verb("Refuse", "admin", (_WHO, Parameter("reason", "text", _REASON_CHARACTERS))),
     Verb("List", "admin"),
-    Verb("Remove", "admin", (_WHO, Parameter("reason", "text", _REASON_CHARACTERS))),
+    Verb(
+        "Remove",
+        "admin",
+        (
+            _WHO,
+            Parameter("reason", "text", _REASON_CHARACTERS),
+            Parameter("end_licences", "truth", 1, required=False),
+        ),
+    ),
 )

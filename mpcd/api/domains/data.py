@@ -30,6 +30,7 @@ VERBS: Final[tuple[Verb, ...]] = (
             _PATHS,
             Parameter("data_version", "text", NAME_CHARACTERS_MAX, required=False),
             Parameter("forced", "text", limits.LEDGER_REASON_CHARACTERS_MAX, required=False),
+            Parameter("yes", "truth", 1, required=False),
         ),
     ),
     Verb("Versions", "admin", (Parameter("tables", "texts", PATHS_MAX, required=False),)),

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Final, cast
 from mpcd import limits
 from mpcd.api.types import Caller, Map
 from mpcd.canonical import Value
+from mpcd.daemon.domains.licences import revoke_everywhere
 from mpcd.errors import MpcdError, NotFound, RequestInvalid
 from mpcd.governance.access import RATE_CLASSES, Access, Terms
+from mpcd.governance.licence import Deed
+from mpcd.governance.offer import offer_name
 from mpcd.identity.inquiry import Inquiry
 from mpcd.ids import PartyId
 from mpcd.store.access import STATES, RequestRow, State
@@ -161,7 +164,7 @@ class AccessDomain:
     async def refuse(self, caller: Caller, params: Map) -> Map:
         """Refuse a waiting request; the analyst is told the reason."""
         row = await self._node.access.find(cast("str", params["who"]))
-        await self._node.access.refuse(row, cast("str", params["reason"]), _by(caller))
+        await self._node.access.refuse(row, _reason(params), _by(caller))
         return {"name": row.signed.request.name}
 
     async def list(self, _caller: Caller, _params: Map) -> Map:
@@ -186,10 +189,41 @@ class AccessDomain:
 
     async def remove(self, caller: Caller, params: Map) -> Map:
         """End an analyst's access."""
+        reason = _reason(params)
         entry = self._node.access.find_entry(cast("str", params["who"]))
-        await self._node.access.end(entry.key, cast("str", params["reason"]), _by(caller))
+        await self._node.access.end(entry.key, reason, _by(caller))
         in_file = self._node.policy.policy.accepted(entry.key) is not None
-        return {"name": entry.name, "still_in_policy_file": in_file}
+        licences: list[Value] = []
+        for deed in await self._node.licences.held_by(entry.key):
+            said = _licence_map(deed)
+            if params.get("end_licences") is True:
+                why = f"access ended: {reason}"[: limits.REVOCATION_REASON_CHARACTERS_MAX]
+                _, told = await revoke_everywhere(self._node, deed.agreement.digest.hex(), why)
+                said |= {"ended": True, "told": told}
+            licences.append(said)
+        return {"name": entry.name, "still_in_policy_file": in_file, "licences": licences}
+
+
+def _reason(params: Map) -> str:
+    reason = cast("str", params["reason"]).strip()
+    if not reason:
+        raise RequestInvalid("say why; the analyst is told, and it goes on the record")
+    return reason
+
+
+def _licence_map(deed: Deed) -> Map:
+    """What a licence costs while it stands."""
+    agreement = deed.agreement
+    return {
+        "name": offer_name(agreement.digest),
+        "digest": agreement.digest,
+        "title": agreement.offer.title,
+        "until": deed.until,
+        "currency": agreement.offer.price.currency,
+        "rate": agreement.rate.to_value(),
+        "ended": False,
+        "told": [],
+    }
 
 
 def _by(caller: Caller) -> str:

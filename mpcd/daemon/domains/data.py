@@ -30,6 +30,7 @@ class DataDomain:
             cast("str | None", params.get("data_version")),
             forced=str(params.get("forced", "")).strip(),
             by=_by(caller),
+            yes=params.get("yes") is True,
         )
 
     async def versions(self, _caller: Caller, params: Map) -> Map:

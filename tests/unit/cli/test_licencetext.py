@@ -64,8 +64,9 @@ def test_every_part_of_a_price_is_said() -> None:
     rate = Rate(500, 1000, 10_000, "monthly", 5000, 3, "term")
     assert rate_text(rate, "EUR") == (
         "5.00 EUR a query, the first 3 of the term free, 10.00 EUR for a month with queries, "
-        "queries at most 50.00 EUR a month, 100.00 EUR monthly"
+        "use at most 50.00 EUR a month (10.00 EUR for the month, 40.00 EUR for queries), 100.00 EUR monthly"
     )
+    assert rate_text(Rate(500, max_per_month=2000), "EUR") == "5.00 EUR a query, use at most 20.00 EUR a month"
     assert rate_text(Rate(), "EUR") == "free of charge"
 
 

@@ -15,11 +15,14 @@ from mpcd.daemon.datadesk import DataDesk
 from mpcd.daemon.journal import StoreJournal
 from mpcd.daemon.localdata import LocalData
 from mpcd.errors import Busy, ConfigurationInvalid, DataInvalid, NotFound, RequestInvalid
+from mpcd.governance.licence import Deed
+from mpcd.governance.offer import Offer, offer_name
 from mpcd.ids import PartyId
 from mpcd.roster import Column, Table
 from mpcd.sources import snapshot
 from mpcd.sources.tables import TableSource
 from mpcd.store import Store
+from mpcd.testing.licensing import accepted, offer
 
 ME = PartyId(0)
 TABLE = Table("t", 100, True, True, "pid", (ME,), (Column("pid", "person_id"), Column("x", "integer", 0, 99)))
@@ -205,3 +208,35 @@ async def test_unknown_tables_and_files(house: House) -> None:
     with pytest.raises(DataInvalid, match="x: out of bounds"):
         await house.desk.check("t", [house.export(range(3), "9,100\n")], "uid 0")
     assert house.entries() == []
+
+
+# ------------------------------------------------------------------------------------------------ licences
+
+
+async def test_a_version_that_ends_the_use_of_licences_is_published_only_when_that_is_meant(house: House) -> None:
+    made = offer(newer_versions=False, versions=((1, "t", "ab" * 32),))
+    licence = Deed(accepted(made))
+    asked: list[tuple[str, str]] = []
+
+    async def bound(table: str, version: str) -> tuple[list[Deed], list[Offer]]:
+        asked.append((table, version))
+        return [licence], [made]
+
+    house.desk.bound_to_others = bound
+    path = house.export(range(20))
+    name = offer_name(licence.agreement.digest)
+    with pytest.raises(DataInvalid, match=f"licence {name}, offer {offer_name(made.digest)}.*--yes"):
+        await house.desk.publish("t", [path], None)
+    assert house.data.data.manifests == {}
+    answer = await house.desk.publish("t", [path], None, yes=True)
+    assert (answer["licences_outdated"], answer["offers_outdated"]) == ([name], [offer_name(made.digest)])
+    assert asked[-1] == ("t", str(house.data.data.manifests["t"].version))
+
+
+async def test_nothing_is_asked_where_no_licence_is_bound(house: House) -> None:
+    async def nothing(_table: str, _version: str) -> tuple[list[Deed], list[Offer]]:
+        return [], []
+
+    house.desk.bound_to_others = nothing
+    answer = await house.desk.publish("t", [house.export(range(20))], None)
+    assert answer["licences_outdated"] == []

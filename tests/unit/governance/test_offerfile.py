@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import re
 
 import pytest
@@ -101,6 +102,24 @@ def test_versions_are_named_where_newer_ones_are_not_covered() -> None:
         draft.offer({})
 
 
+def test_a_pool_that_is_split_by_weights_names_each() -> None:
+    for split in ("declared_rows", "fixed"):
+        text = POOL.replace("declared_rows", split)
+        assert read(text).split == split
+        with pytest.raises(ConfigurationInvalid, match=f'split = "{split}" needs a `weight`'):
+            read(re.sub(r"(?m)^weight.*\n", "", text, count=1))
+
+
+def test_an_empty_legal_text_binds_nothing() -> None:
+    nothing = hashlib.sha256(b"").digest()
+    for text, given in (
+        (re.sub(r"(?m)^sha256.*\n", "", SMALL), nothing),
+        (re.sub(r"(?m)^sha256.*$", f'sha256 = "{nothing.hex()}"', SMALL), None),
+    ):
+        with pytest.raises(ConfigurationInvalid, match="legal text is empty"):
+            read(text, Frame(CONSORTIUM, PartyId(1), bytes(16), MADE_AT, given))
+
+
 def test_the_legal_text_is_named_once() -> None:
     unnamed = re.sub(r"(?m)^sha256.*\n", "", SMALL)
     with pytest.raises(ConfigurationInvalid, match="--legal"):
@@ -144,6 +163,8 @@ def test_the_legal_text_is_named_once() -> None:
         ("abab", "xxxx", 19, "64 digits"),
         ("[[controller]]", "[[controller]]\nparty = 2", 21, "party = 1"),
         ("[[controller]]", "[[controller]]\nweight = 2", 1, "`weight` is for"),
+        ("[legal]", '[tax]\nrate_percent = "abc"\n[legal]', 18, "`rate_percent` must be a number"),
+        ("[legal]", '[tax]\nrate_percent = "101"\n[legal]', 18, "`rate_percent` must be a number"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_line(old: str, new: str, line: int, said: str) -> None:

@@ -75,6 +75,7 @@ def test_the_monthly_maximum_includes_the_monthly_fee() -> None:
     assert [price.minor for price in prices] == [500, 500, 200, 0, 0]
     assert [price.capped for price in prices] == [False, False, True, True, True]
     assert rate.per_month + charged == rate.max_per_month
+    assert charged == rate.queries_max
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 5), st.integers(0, 20))

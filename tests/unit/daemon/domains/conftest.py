@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mpcd.daemon.accessdesk import AccessDesk
+from mpcd.daemon.licencedesk import LicenceDesk
 from mpcd.errors import MpcdError, PeerGone
 from mpcd.governance.access import AccessBook
 from mpcd.governance.people import AcceptedAnalyst
@@ -93,9 +94,17 @@ def node(tmp_path: Path) -> Iterator[FakeNode]:
         tuple(Table(name, 1000, True, True, None, OWNERS, COLUMNS) for name in ("closed", "open", "unpublished")),
     )
 
-    async def no_offers(_analyst: VerifyKey) -> list[object]:
-        return []
-
+    desk = LicenceDesk(
+        journal,  # type: ignore[arg-type]
+        house,  # type: ignore[arg-type]
+        ME,
+        roster,
+        party_key(1),
+        lambda tables: dict.fromkeys(tables, "ab" * 32),
+        lambda _concerns, _why: 0,
+        lambda: NOW / 1000,
+        random.Random(6).randbytes,
+    )
     yield FakeNode(
         config=SimpleNamespace(party=ME, signing_key=SimpleNamespace(signing_key=lambda: party_key(1))),
         questions=SimpleNamespace(handle=lambda kind, handler: None),
@@ -104,7 +113,7 @@ def node(tmp_path: Path) -> Iterator[FakeNode]:
         journal=journal,
         store=store,
         access=AccessDesk(journal, house, CONSORTIUM, lambda: NOW / 1000, ended.append),  # type: ignore[arg-type]
-        licences=SimpleNamespace(open_for=no_offers),
+        licences=desk,
         data=SimpleNamespace(data=SimpleNamespace(manifests={})),
         ended=ended,
         replies={},

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from mpcd import limits
-from mpcd.api.types import Caller
+from mpcd.api.types import Caller, Map
 from mpcd.daemon.domains.access import AccessDomain
 from mpcd.errors import NotFound, RequestInvalid
 from mpcd.governance.access import AccessRequest, SignedAccessRequest
+from mpcd.governance.offer import Grant
+from mpcd.governance.price import Rate
 from mpcd.identity import SigningKey
 from mpcd.identity.inquiry import Inquiry
 from mpcd.ids import PartyId
-from mpcd.testing.licensing import CONSORTIUM, key
+from mpcd.testing.licensing import CONSORTIUM, accepted, key, offer
 from tests.unit.daemon.domains.conftest import NOW, FakeNode
 
 STEWARD = Caller(uid=7, gid=7, pid=1, role="admin")
@@ -101,6 +103,26 @@ async def test_an_end_is_at_once_and_ends_what_runs(node: FakeNode) -> None:
     assert node.policy.accepted(key("anna").public, NOW) is None
     with pytest.raises(NotFound):
         await AccessDomain(node).remove(STEWARD, {"who": str(key("anna").public), "reason": "left"})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("end", [False, True])
+async def test_who_removes_an_analyst_is_told_of_their_licences(node: FakeNode, end: bool) -> None:
+    await accept(node, await bring(node, signed("anna")))
+    made = offer(grants=(Grant("open", None),), commercial=False)
+    await node.licences.sign(made)
+    agreement = accepted(made)
+    await node.licences.accept(agreement.to_bytes(), "uid 1")
+    params: Map = {"who": str(key("anna").public), "reason": "left", "end_licences": end}
+    domain = AccessDomain(node)  # type: ignore[arg-type]
+    with pytest.raises(RequestInvalid, match="say why"):
+        await domain.remove(STEWARD, {**params, "reason": " "})
+    (told,) = cast("list[Map]", (await domain.remove(STEWARD, params))["licences"])
+    assert (told["digest"], told["ended"]) == (agreement.digest, end)
+    assert Rate.from_value(told["rate"]) == made.price.standard
+    deed = await node.licences.deed_named(agreement.digest.hex())
+    assert (deed.revocation is not None) == end
+    if end:
+        assert deed.revocation.reason == "access ended: left"
 
 
 async def test_a_beginning_that_is_too_short_names_nobody(node: FakeNode) -> None:
