@@ -1,6 +1,6 @@
 """What an attack is, and how one is run: in a house as it is by default, and in one without the rule that stops it.
 
-See `redteam`; the attacks themselves are in `redattacks`.
+See `redteam`; the attacks themselves are in `redsets`, `redvalues` and `redoracles`.
 """
 
 from __future__ import annotations

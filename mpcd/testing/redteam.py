@@ -20,7 +20,9 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from mpcd.testing import redattacks as _redattacks  # noqa: F401  it enters the attacks into the table
+from mpcd.testing import redoracles as _redoracles  # noqa: F401  these enter the attacks into the table
+from mpcd.testing import redsets as _redsets  # noqa: F401
+from mpcd.testing import redvalues as _redvalues  # noqa: F401
 from mpcd.testing.redlab import ATTACKS, Attack, Outcome, strike
 
 __all__ = ["ATTACKS", "FAMILIES", "main", "table"]

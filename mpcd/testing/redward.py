@@ -126,3 +126,8 @@ def is_target(row: Row) -> bool:
 def but(row: Row, **changes: Any) -> Row:
     """A row with some columns changed."""
     return {**row, **changes}
+
+
+def negative_but_for_the_target(data: Data) -> Data:
+    """Nobody but the target is HIV positive."""
+    return data.changed("patients", lambda row: but(row, hiv=int(is_target(row))))
