@@ -319,6 +319,20 @@ class ApprovalDesk:
 
         return await self._journal.write(work)
 
+    async def ended(self, digest: bytes, keeper: PartyId) -> bool:
+        """The party that keeps a request says that it is over; True if it was kept here and that is news."""
+        return await self._journal.write(lambda c, _append: rows.close(c, digest, keeper, self.now))
+
+    async def look_again(self, concerns: Callable[[SignedRequest], bool]) -> None:
+        """What waits here may stand otherwise now, a licence or an access has ended: have it tried at once."""
+        now = self.now
+        waiting = await self._journal.read(
+            lambda c: [one for one in rows.list_pending(c) if not one.withdrawn and one.closes_at > now]
+        )
+        digests = [bytes(one.request_digest) for one in waiting if concerns(SignedRequest.from_bytes(one.request))]
+        if digests:
+            await self._tell(digests)
+
     def _item(self, connection: sqlite3.Connection, pending: Pending, now: int) -> Item:
         request = SignedRequest.from_bytes(pending.request).request
         accepted = self._house.accepted(request.analyst, now)

@@ -53,6 +53,7 @@ from mpcd.store.ledger import Append
 CHANGED: Final = "approvals.changed"
 WITHDRAWN: Final = "approvals.withdrawn"
 SEALED: Final = "approvals.sealed"
+ENDED: Final = "approvals.ended"
 _PART_BYTES: Final = 2 * 2**20
 _DAY_SECONDS: Final = 86_400.0
 
@@ -118,6 +119,8 @@ class Waiting:
         self._job_result = job_result
         self._desk_withdrawn = withdrawn
         self._log = log
+        self.ended: Callable[[bytes, PartyId], Awaitable[bool]] | None = None
+        """Tells our own approvers' desk that a request is over, in the words of the party that kept it."""
         self._due: dict[bytes, float] = {}
         """When each is tried next, on trio's clock."""
         self._pauses: dict[bytes, float] = {}
@@ -397,6 +400,8 @@ class Waiting:
             event = "request_waits" if state == "waiting" else "wait_over"
             self._log(event, request=row.request_digest.hex(), state=state)
             self._announce()
+            if state in {"refused", "failed"} and self._nursery is not None:
+                self._nursery.start_soon(self._tell_ended, bytes(row.request_digest))
 
     def _announce(self) -> None:
         self._news.set()
@@ -481,6 +486,20 @@ class Waiting:
     async def _tell_withdrawn(self, digest: bytes, signature: bytes) -> None:
         await self._desk_withdrawn(digest, signature)
         await self._peers.ask(WITHDRAWN, {"request": digest, "signature": signature})
+
+    async def _tell_ended(self, digest: bytes) -> None:
+        """Nobody's people need to decide any more; where this is not heard, the request closes when its time is up."""
+        try:
+            await self.heard_ended(self._me, {"request": digest})
+        except MpcdError as error:
+            self._log("waiting_try_failed", request=digest.hex(), code=error.code, reason=str(error))
+        await self._peers.ask(ENDED, {"request": digest})
+
+    async def heard_ended(self, party: PartyId, payload: dict[str, object]) -> dict[str, object]:
+        """The party that kept a request says that it is over; of one that it does not keep its word counts nothing."""
+        if self.ended is not None:
+            await self.ended(digest_of(payload["request"]), party)
+        return {}
 
     async def heard_withdrawn(self, _party: PartyId, payload: dict[str, object]) -> dict[str, object]:
         """Another party passes on that an analyst took a request back; the signature is the analyst's own."""

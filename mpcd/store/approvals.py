@@ -228,6 +228,16 @@ def mark_withdrawn(connection: sqlite3.Connection, request_digest: bytes) -> boo
     return changed == 1
 
 
+def close(connection: sqlite3.Connection, request_digest: bytes, keeper: PartyId, now: int) -> bool:
+    """Its keeper says that the request is over: nobody needs to decide any more.  True if that is news."""
+    changed = connection.execute(
+        "UPDATE approval_request SET closes_milliseconds = ? "
+        "WHERE request_digest = ? AND keeper = ? AND closes_milliseconds > ?",
+        (now, request_digest, int(keeper), now),
+    ).rowcount
+    return changed == 1
+
+
 def rulings(connection: sqlite3.Connection, subject: bytes) -> list[Held]:
     """Every ruling on a request or question, with how often it has served."""
     rows = connection.execute("SELECT document FROM ruling WHERE subject = ? ORDER BY digest", (subject,)).fetchall()

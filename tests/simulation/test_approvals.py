@@ -90,6 +90,7 @@ class Desk:
             self.desk.withdrawn,
             hospital.log,
         )
+        self.waiting.ended = self.desk.ended
         assert hospital.sessions._nursery is not None
         await hospital.sessions._nursery.start(self.waiting.run)
 
@@ -126,6 +127,7 @@ class Desk:
                 keeping.CHANGED: people.waiting.heard,
                 keeping.WITHDRAWN: people.waiting.heard_withdrawn,
                 keeping.SEALED: people.waiting.hand_over,
+                keeping.ENDED: people.waiting.heard_ended,
             }
             try:
                 replies[party] = await handlers[kind](PartyId(self.me), payload)
@@ -545,6 +547,53 @@ async def test_crying_wolf_runs_nothing(autojump_clock: MockClock, consortium: C
         assert await case.state() == "waiting"
         assert case.agreed() == [0, 0, 0]
         world.check()
+
+
+async def test_what_one_owner_denies_waits_for_nobody_else(autojump_clock: MockClock, consortium: Consortium) -> None:
+    async with consortium() as world:
+        await staff(world, {0: ONCE, 1: TWO, 2: ONCE})
+        case = await ask(world)
+        await desk_of(world, 1).rule(case.digest, "Ida")
+        assert await desk_of(world, 2).rule(case.digest, "Otto", "deny") == "denied"
+        assert await case.over() == "refused"
+        await world.settle(10)
+        states = [(await desk_of(world, party).desk.item(case.digest.hex())).state for party in range(3)]
+        assert states == ["closed", "closed", "denied"]
+        # Its time is over for them, and so it is where it was denied.
+        for party in (1, 2):
+            with pytest.raises(ApprovalInvalid, match="must ask again"):
+                await desk_of(world, party).rule(case.digest, "Ida")
+
+
+async def test_only_the_keeper_says_that_it_is_over(autojump_clock: MockClock, consortium: Consortium) -> None:
+    async with consortium() as world:
+        await staff(world, {1: ONCE})
+        case = await ask(world)
+        await desk_of(world, 1).waiting.heard_ended(PartyId(2), {"request": case.digest})
+        item = await desk_of(world, 1).desk.item(case.digest.hex())
+        assert item.state == "pending"
+        assert await desk_of(world, 1).rule(case.digest, "Otto") == "approved"
+        assert await case.over() == "released"
+
+
+async def test_what_ended_a_licence_has_what_waits_tried_again(
+    autojump_clock: MockClock, consortium: Consortium
+) -> None:
+    async with consortium() as world:
+        await staff(world, {1: ONCE})
+        case = await ask(world)
+        await trio.sleep(60)
+        desk_of(world, 2).path.write_text('purposes = ["HMB"]\n')
+        desk_of(world, 2).policy.reload()
+        desk = desk_of(world, 1)
+        await desk.desk.look_again(lambda signed: False)
+        await world.settle(10)
+        assert await case.state() == "waiting"
+        await desk.desk.look_again(lambda signed: signed.digest() == case.digest)
+        assert await case.over(60) == "refused"
+        await world.settle(10)
+        item = await desk.desk.item(case.digest.hex())
+        assert item.state == "closed"
 
 
 async def test_an_approver_that_the_policy_dropped_no_longer_counts(
