@@ -77,7 +77,7 @@ class Backend(Protocol):
     # -------------------------------------------------------------------------------------------- administrators
 
     async def peers(self) -> list[Map]:
-        """One map a peer: `{"party", "name", "state", "address", "since_seconds", "detail"}`."""
+        """One map a peer: `{"party", "name", "state", "dialled", "connected_since", "detail"}`; times since 1970."""
         ...
 
     async def ledger_verify(self) -> Map:
@@ -129,8 +129,8 @@ class Backend(Protocol):
         """
         ...
 
-    async def drain(self) -> Map:
-        """Take no new requests, let the running ones end; `{"jobs_running"}`."""
+    async def drain(self, *, off: bool = False) -> Map:
+        """Take no new requests, let the running ones end, or take them again; `{"jobs_running"}`."""
         ...
 
     # -------------------------------------------------------------------------------------------- domains

@@ -7,6 +7,7 @@ wanted.  `Conversation` turns calls into bytes and bytes into answers.  `client`
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
@@ -258,6 +259,8 @@ def sql(
         Refused, PlanInvalid, ...: what the daemon reported.
         ResultInvalid: the parties' releases do not fit together.
     """
+    if options.quote is not None and options.wait_seconds:
+        _check_quote_lasts(options.quote, profile, shell.utc_seconds() + options.wait_seconds)
     request, result_key = make_request(profile, node, statement, shell, "sql", options)
     signed = request.sign(profile.signing_key)
     if options.wait_seconds == 0:
@@ -278,6 +281,27 @@ def sql(
         raise
     waiting.forget(signed.digest())
     return answer
+
+
+def _check_quote_lasts(quote: bytes, profile: Profile, until: float) -> None:
+    """Raise `RequestInvalid` where a price would be gone before the request stops waiting: people would decide in vain.
+
+    Args:
+        quote: that is accepted.
+        profile: for the parties' keys.
+        until: when the request stops waiting, seconds since 1970.
+    """
+    from mpcd.governance.quote import Line, Quote  # noqa: PLC0415  # needed by this flow alone
+
+    keys = {party.id: party.signing_key for party in profile.parties.values()}
+    lines = [Line.from_signed(line, keys) for line in Quote.from_bytes(quote).lines]
+    ends = min((line.valid_until for line in lines if line.minor + line.month_minor > 0), default=None)
+    if ends is not None and ends < until * 1000:
+        moment = dt.datetime.fromtimestamp(ends / 1000, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
+        raise RequestInvalid(
+            f"The price of the accepted quote holds until {moment}, and the request would wait for longer; choose a "
+            "shorter --wait."
+        )
 
 
 def _submitted(

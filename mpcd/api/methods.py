@@ -127,8 +127,8 @@ async def _reload(backend: Backend, _caller: Caller, _params: Map) -> Map:
     return await backend.reload()
 
 
-async def _drain(backend: Backend, _caller: Caller, _params: Map) -> Map:
-    return await backend.drain()
+async def _drain(backend: Backend, _caller: Caller, params: Map) -> Map:
+    return await backend.drain(off=params.get("off") is True)
 
 
 _JOB: Final = Parameter("job", "text", _JOB_CHARACTERS_MAX)
@@ -177,6 +177,6 @@ METHODS: Final[dict[str, Entry]] = {
         "admin", (_TABLE, Parameter("data_version", "text", NAME_CHARACTERS_MAX, required=False)), _table_publish
     ),
     Method.RELOAD: Entry("admin", (), _reload),
-    Method.DRAIN: Entry("admin", (), _drain),
+    Method.DRAIN: Entry("admin", (Parameter("off", "truth", 1, required=False),), _drain),
     **{method(domain, verb): _of_domain(domain, verb) for domain, verbs in DOMAINS.items() for verb in verbs},
 }

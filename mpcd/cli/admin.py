@@ -23,7 +23,7 @@ def peers(context: click.Context, as_json: bool) -> None:
         write_json(answer)
         return
     rows = [
-        [show(peer.get(key)) for key in ("party", "name", "state", "address")] + [show(peer.get("detail"))]
+        [show(peer.get(key)) for key in ("party", "name", "state", "dialled")] + [show(peer.get("detail"))]
         for peer in maps(answer, "peers")
     ]
     write_table(["party", "name", "state", "dialled", "detail"], rows)
@@ -122,11 +122,18 @@ def reload(context: click.Context, as_json: bool) -> None:
 
 
 @click.command()
+@click.option("--off", is_flag=True, help="Take new requests again.")
 @click.pass_context
-def drain(context: click.Context) -> None:
-    """Let the daemon take no new requests; those that run go on."""
+def drain(context: click.Context, off: bool) -> None:
+    """Let the daemon take no new requests; those that run go on.
+
+    It holds until `mpcctl drain --off`, or until the daemon starts again; `mpcctl status` says `draining`.
+    """
     with connect(context, admin=True) as client:
-        answer = client.call(Method.DRAIN)
+        answer = client.call(Method.DRAIN, {"off": True} if off else {})
+    if off:
+        click.echo("running; new requests are taken again")
+        return
     click.echo(f"draining; {show(answer.get('jobs_running'))} sessions still run")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -145,6 +146,11 @@ def sql(
                 answer = client.sql(text, on_event, options)
             except AwaitingApproval as waits:
                 print_waiting(waits, as_json=as_json)
+                if save is not None:
+                    name = waits.request.hex()[:16]
+                    click.echo(
+                        f"nothing is saved yet: mpcctl requests fetch {name} --save {shlex.quote(str(save))}", err=True
+                    )
                 context.exit(exit_code(waits))
         node = client.node
     if save is not None:

@@ -23,6 +23,8 @@ STATE: Final = "mpc.v1.ApprovalsState"
 RESULT: Final = "mpc.v1.ApprovalsResult"
 WITHDRAW: Final = "mpc.v1.ApprovalsWithdraw"
 _SQL_CHARACTERS: Final = 40
+_EXIT_CODES: Final = {"released": 0, "refused": 3}
+"""Of `watch`; every other end is a failure."""
 
 
 @click.group()
@@ -58,7 +60,10 @@ def list_requests(context: click.Context, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def watch(context: click.Context, name: str, as_json: bool) -> None:
-    """Follow the request whose digest begins with NAME until it is over; it goes on without you."""
+    """Follow the request whose digest begins with NAME until it is over; it goes on without you.
+
+    Exit codes: 0 released, 3 refused, 1 it ended otherwise (failed, expired, withdrawn).
+    """
     with connect(context, signs=True) as client:
         entry = _waitlist(client).find(name)
         state = _state(client, entry)
@@ -69,10 +74,11 @@ def watch(context: click.Context, name: str, as_json: bool) -> None:
                 state = client.call(STATE, {"request": entry.request.digest(), "revision": revision})
     if as_json:
         write_json(state)
-        return
-    _say(state, err=False)
-    if state.get("state") == "released":
-        click.echo(f"fetch it with\n  mpcctl requests fetch {entry.name[:16]}")
+    else:
+        _say(state, err=False)
+        if state.get("state") == "released":
+            click.echo(f"fetch it with\n  mpcctl requests fetch {entry.name[:16]}")
+    context.exit(_EXIT_CODES.get(show(state.get("state")), 1))
 
 
 def _say(state: Map, *, err: bool = True) -> None:

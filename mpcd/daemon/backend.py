@@ -200,8 +200,8 @@ class NodeBackend:
                 "party": int(status.party),
                 "name": status.name,
                 "state": "connected" if status.connected else "away",
-                "address": "dialled by us" if status.we_dialled else "dials us",
-                "since_seconds": status.connected_since,
+                "dialled": "by us" if status.we_dialled else "by them",
+                "connected_since": status.connected_since if status.connected else None,
                 "detail": status.roster_difference or status.last_failure,
                 "channel": status.channel,
                 "wire_bytes_sent": status.wire_bytes_sent,
@@ -263,9 +263,9 @@ class NodeBackend:
     def _versions(self) -> dict[str, str]:
         return {name: str(manifest.version) for name, manifest in self._node.data.data.manifests.items()}
 
-    async def drain(self) -> Map:
+    async def drain(self, *, off: bool = False) -> Map:
         """See `Backend`."""
-        self._node.sessions.draining = True
+        self._node.sessions.draining = not off
         return {"jobs_running": self._node.sessions.running_count}
 
     # ------------------------------------------------------------------------------------------ domains

@@ -258,8 +258,8 @@ class FakeBackend:
         await self._note("reload")
         return {}
 
-    async def drain(self) -> Map:
-        await self._note("drain")
+    async def drain(self, *, off: bool = False) -> Map:
+        await self._note("drain", *(["off"] if off else []))
         return {"jobs_running": 0}
 
     async def domain(self, domain: str, call: str, caller: Caller, params: Map) -> Map:
