@@ -215,19 +215,44 @@ class DataDesk:
         """
         definition = self._own(table)
         async with self._changing:
-            made: Map = {}
-            if wanted is None:
-                report = await self._import(definition, paths, keep=True)
-                made, version = self._report(definition, report), cast("DataVersion", report.version)
-            else:
+            if wanted is not None:
                 version = snapshot.find_version(self._directory, table, wanted)
-            return {**made, **await self._publish(definition, version, forced, by, yes=yes)}
+                older = await self._older_than_opt_outs(table, version, forced)
+                done = await self._publish(definition, version, forced, by, yes=yes)
+                return {**done, "notes": list(older)}
+            report = await self._import(definition, paths, keep=True)
+            version = cast("DataVersion", report.version)
+            try:
+                done = await self._publish(definition, version, forced, by, yes=yes)
+            except DataInvalid as error:
+                raise DataInvalid(
+                    f"{error}. The rows were read and stay here as version {version[:16]}, which answers nothing; "
+                    f"`mpcctl data retire {table} --version {version[:16]} --reason ...` deletes them"
+                ) from error
+            return {**self._report(definition, report), **done}
+
+    async def _older_than_opt_outs(self, table: str, version: DataVersion, forced: str) -> tuple[str, ...]:
+        """What is to be said of a version that may hold persons who opted out since; it needs to be forced."""
+        listed_at = _modified(self._config.opt_out)
+        known = await trio.to_thread.run_sync(snapshot.imported, self._directory, table)
+        made_at = next((at for manifest, at in known if manifest.version == version), None)
+        if listed_at is None or made_at is None or listed_at <= made_at or not optout.read(self._config.opt_out):
+            return ()
+        told = f"version {version[:16]} of table {table} was made before the opt-out list last changed, so it may hold "
+        told += "persons who opted out since"
+        if not forced:
+            raise DataInvalid(
+                f"{told}; make a new version from the files (`mpcctl data publish {table}`), or publish this one with "
+                "--force and a reason"
+            )
+        return (told,)
 
     async def publish_newest(self, table: str, wanted: str | None) -> Map:
         """As the older command has it: without a name, the version that was imported last."""
         definition = self._own(table)
         async with self._changing:
             version = snapshot.find_version(self._directory, table, wanted)
+            await self._older_than_opt_outs(table, version, "")
             return await self._publish(definition, version, "", "operator")
 
     async def _publish(self, table: Table, version: DataVersion, forced: str, by: str, *, yes: bool = False) -> Map:
@@ -240,12 +265,18 @@ class DataDesk:
                 f"version {version[:16]} of table {name} was retired ({retired[name, version][1]}); to use it again, "
                 "publish it with --force and a reason"
             )
+        if manifest.rows == 0 and not forced:
+            raise DataInvalid(
+                f"version {version[:16]} of table {name} has no rows, as if an export had failed; to answer from it, "
+                "publish it with --force and a reason"
+            )
         nearest = await self._nearest(table, version)
         if nearest is not None and nearest[1] < self._floor and not forced:
             raise DataInvalid(
                 f"version {version[:16]} of table {name} differs from version {nearest[0][:16]} by {nearest[1]} "
                 f"person(s), fewer than safe_threshold {self._floor}: whoever asks before and after learns about them. "
-                "Publish when more has changed, or with --force and a reason; nothing was changed"
+                "Publish when more has changed, or with --force and a reason (a person's opt-out is one); what "
+                "answers is as before"
             )
         # From here on its files stay, whichever session ends meanwhile.
         barred, self._data.retired = self._data.retired, self._data.retired - {(name, version)}
@@ -271,7 +302,7 @@ class DataDesk:
             more = f" and {len(parts) - _BOUND_SHOWN} more" if len(parts) > _BOUND_SHOWN else ""
             shown = ", ".join(parts[:_BOUND_SHOWN]) + more
             raise DataInvalid(
-                f"{shown} cover other data of table {table} alone (newer_versions = false): once version "
+                f"other data of table {table} alone is covered (newer_versions = false) by {shown}: once version "
                 f"{version[:16]} answers, nothing can be asked under them, and monthly fees run on until you end them. "
                 "If that is meant, publish with --yes; nothing was published"
             )
@@ -357,7 +388,9 @@ class DataDesk:
 
     def _own(self, name: str) -> Table:
         if name not in self._data.own_tables:
-            raise NotFound(f"this party gives no table named {name}; the roster lists: {self._data.own_tables}")
+            raise NotFound(
+                f"this party gives no table named {name}; the roster lists: {', '.join(self._data.own_tables) or 'none'}"
+            )
         return self._roster.table(name)
 
     # ------------------------------------------------------------------------------------------ opting out
@@ -365,6 +398,12 @@ class DataDesk:
     async def opt_out(self, ids: Sequence[str], *, add: bool, by: str) -> Map:
         """Put persons on the list, or take them off it; who they are stands in no entry and in no log."""
         given = optout.checked(ids)
+        tables = [one for one in given if add and one in self._data.own_tables]
+        if tables:
+            raise RequestInvalid(
+                f"`{tables[0]}` is a table, and the list holds persons, who are left out of every table; write their "
+                "ids alone; nothing was added"
+            )
         async with self._changing:
             listed = await trio.to_thread.run_sync(optout.read, self._config.opt_out)
             known = set(listed)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -356,3 +357,47 @@ def test_an_analyst_ends_a_licence(three: Sandbox, capsys: pytest.CaptureFixture
     assert analyst(three, "licence", "list", "--all") == 0
     listed = capsys.readouterr().out
     assert (listed.count("by party 0"), listed.count("by you")) == (1, 1)
+
+
+def fees(three: Sandbox, party: int, licence: str, capsys: pytest.CaptureFixture[str]) -> bool:
+    """Whether a party's statement of this month has anything about a licence."""
+    month = time.strftime("%Y-%m", time.gmtime())
+    capsys.readouterr()
+    assert owner(three, party, "statement", "--month", month, "--json") == 0
+    return licence in capsys.readouterr().out
+
+
+def test_a_pool_s_licence_is_in_force_and_owed_once_the_owner_who_was_away_holds_it(
+    three: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, legal = tmp_path / "offer.toml", tmp_path / "legal.txt"
+    controllers = "".join(
+        f'[[controller]]\nparty = {party}\nname = "H{party}"\ncontact = "h"\nweight = 1\n' for party in range(3)
+    )
+    text = OFFER.replace("Academic", "Later").replace("free_queries = 1", 'flat_fee = "90"\nflat_period = "one-off"')
+    file.write_text(text + controllers, encoding="utf-8")
+    legal.write_text("the text", encoding="utf-8")
+    assert owner(three, 0, "offer", "make", str(file), "--legal", str(legal)) == 0
+    made = next(one.offer for one, _ in offered(three, 0, capsys) if one.offer.title == "Later")
+    name = made.digest.hex()[:16]
+    assert [owner(three, party, "offer", "sign", name, "--yes") for party in (1, 2)] == [0, 0]
+    accept = ("licence", "accept", name, "--licensee", "University", "--yes")
+    capsys.readouterr()
+    three.send(2, signal.SIGSTOP)
+    try:
+        assert analyst(three, *accept) == 5
+    finally:
+        three.send(2, signal.SIGCONT)
+    assert "not in force and nothing is owed" in capsys.readouterr().err
+    path, deed = next((path, one) for path, one in kept(three.profile) if one.agreement.offer == made)
+    licence = deed.agreement.digest.hex()
+    assert analyst(three, "licence", "verify", str(path)) == 0
+    assert "not in force: this file does not show that party 2 holds it" in capsys.readouterr().out
+    assert [fees(three, party, licence, capsys) for party in (0, 1)] == [False, False]
+    deadline = time.monotonic() + 60
+    while (code := analyst(three, *accept)) == 5 and time.monotonic() < deadline:
+        time.sleep(1)
+    assert code == 0
+    (again,) = [one for _, one in kept(three.profile) if one.agreement.offer == made]
+    assert (again.complete, again.agreement.digest.hex()) == (True, licence)
+    assert [fees(three, party, licence, capsys) for party in (0, 1, 2)] == [True, True, True]
