@@ -84,7 +84,8 @@ def _check_nodes(plan: LogicalPlan, relation: Relation) -> None:
     pending.extend(factor for value in plan.values for factor in value.factors)
     conditions = (plan.where, *(c.condition for c in plan.cohorts), *(v.condition for v in plan.values))
     pending.extend(condition for condition in conditions if condition is not None)
-    for node in walk(*pending):
+    nodes = walk(*pending)
+    for node in nodes:
         if isinstance(node, ColumnRef):
             try:
                 column = relation.column(node)
@@ -92,7 +93,8 @@ def _check_nodes(plan: LogicalPlan, relation: Relation) -> None:
                 raise FormError(f": there is no column {node.name!r} in source {node.source}") from None
             if column.type == "person_id":
                 raise FormError(f": person id {node.name!r} may only be joined on")
-        elif isinstance(node, Expr):
+    for node in nodes:  # bounds ask for columns below, which exist now
+        if isinstance(node, Expr):
             ranges.bounds(node, relation.bounds)
 
 

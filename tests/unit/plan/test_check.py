@@ -65,6 +65,10 @@ LIES: dict[str, tuple[Callable[[Any], object], str]] = {
     "fewer owners": (lambda p: p.update(owners=[0, 1]), "owners"),
     "boolean as integer": (lambda p: p.update(rows_max=True), "rows_max"),
     "unknown column": (lambda p: p["where"].__setitem__(2, column("nothing")), "no column"),
+    "unknown column inside an expression": (
+        lambda p: p["where"].__setitem__(2, ["add", column("nothing"), ["constant", 1]]),
+        "no column",
+    ),
     "no such source": (lambda p: p["where"].__setitem__(2, ["column", 7, "los"]), "no column"),
     "person id in a filter": (lambda p: p["where"].__setitem__(2, column("pid")), "person id"),
     "person id as a key": (lambda p: p["keys"][0].update(expr=column("pid")), "person id"),
