@@ -24,10 +24,13 @@ from mpcd.api import sockets
 from mpcd.api.server import ApiServer
 from mpcd.cli.main import main
 from mpcd.errors import Busy, DataInvalid, LedgerInvalid, NotFound, PeerGone, PlanInvalid, Refusal, Refused
+from mpcd.governance.offer import SignedOffer
+from mpcd.governance.price import Rate
 from mpcd.ids import PartyId
 from mpcd.results import render
 from mpcd.results.shape import INTEGER
 from mpcd.results.table import NULL, Suppressed, Table, TableColumn
+from mpcd.testing.licensing import offer, pool, signed
 
 HERE = Path(__file__).resolve()
 GOLDEN = HERE.parents[2] / "golden" / "cli"
@@ -222,8 +225,8 @@ TABLES: list[dict[str, Any]] = [
     {"name": "u", "state": "absent", "rows": None, "data_version": None, "published": False, "versions": []},
 ]
 PEERS = [
-    {"party": 1, "name": "hospital-1", "state": "connected", "address": "dialled by us", "detail": ""},
-    {"party": 2, "name": "hospital-2", "state": "away", "address": "dials us", "detail": "refused\x07 twice"},
+    {"party": 1, "name": "hospital-1", "state": "connected", "dialled": "by us", "detail": ""},
+    {"party": 2, "name": "hospital-2", "state": "away", "dialled": "by them", "detail": "refused\x07 twice"},
 ]
 APPROVALS = [
     {
@@ -255,6 +258,20 @@ APPROVAL = {
         },
     ],
 }  # fmt: skip
+LICENCE: dict[str, Any] = {
+    "name": "0011223344556677",
+    "title": "Academic",
+    "until": 1_795_348_800_000,
+    "currency": "EUR",
+    "rate": Rate(per_query=1250, per_month=5000, max_per_month=8000, free_queries=2).to_value(),
+    "ended": False,
+    "told": [],
+}
+OFFERS = [
+    {"offer": signed(offer()).to_bytes(), "state": "open"},
+    {"offer": SignedOffer(pool(1, 2), ()).to_bytes(), "state": "pending"},
+    {"offer": signed(offer(title="Old data")).to_bytes(), "state": "outdated"},
+]
 SCENARIOS: dict[str, tuple[list[str], Callable[[Any], None] | None]] = {
     "help": (["--help"], None),
     "describe": (["describe"], _answer("domain", DESCRIBED)),
@@ -347,6 +364,42 @@ SCENARIOS: dict[str, tuple[list[str], Callable[[Any], None] | None]] = {
     "data-publish-refused": (
         ["data", "publish", "t", "--version", "abababab"],
         _answer("domain", DataInvalid("version abababababababab of table t differs by 2 person(s)")),
+    ),
+    "data-publish-bound": (
+        ["data", "publish", "t", "--version", "abababab"],
+        _answer("domain", DataInvalid("other data of table t alone is covered by licence 0011223344556677")),
+    ),
+    "data-publish-yes": (
+        ["data", "publish", "t", "--version", "abababab", "--yes"],
+        _answer(
+            "domain",
+            {**TABLES[0], "licences_outdated": ["0011223344556677"], "offers_outdated": ["8899aabbccddeeff"]},
+        ),
+    ),
+    "analyst-remove": (
+        ["analyst", "remove", "anna1", "--reason", "left"],
+        _answer("domain", {"name": "Anna", "still_in_policy_file": False, "licences": [LICENCE]}),
+    ),
+    "analyst-remove-ended": (
+        ["analyst", "remove", "anna1", "--reason", "left", "--end-licences"],
+        _answer(
+            "domain",
+            {
+                "name": "Anna",
+                "still_in_policy_file": True,
+                "licences": [
+                    {**LICENCE, "ended": True, "told": [{"party": 2, "error": "mpc.PeerGone", "message": "away"}]}
+                ],
+            },
+        ),
+    ),
+    "offer-list": (["offer", "list"], _answer("domain", {"offers": OFFERS})),
+    "offer-withdraw": (
+        ["offer", "withdraw", "00112233"],
+        _answer(
+            "domain",
+            {"digest": b"\x11" * 32, "told": [{"party": 2, "error": "mpc.PeerGone", "message": "away"}]},
+        ),
     ),
     "data-publish-usage": (["data", "publish", "t", "--force"], None),
     "data-versions": (
