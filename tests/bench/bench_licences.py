@@ -38,15 +38,16 @@ _BATCH = 2000
 
 def fill(store: Store, count: int, each: int, seeded: random.Random) -> list[SigningKey]:
     """Put `count` licences into the store, `each` of every analyst."""
-    made = offer()
-    store.write(lambda c, append: licences.put_offer(c, append, signed(made), by="operator", at=MADE_AT), now=0.0)
+    offers = [offer(title=f"Academic {number}") for number in range(each)]
+    for made in map(signed, offers):
+        store.write(lambda c, append, one=made: licences.put_offer(c, append, one, by="operator", at=MADE_AT), now=0.0)  # type: ignore[misc]
     analysts = [SigningKey.from_seed(bytearray(seeded.randbytes(32))) for _ in range(count // each)]
-    template = accepted(made)
+    templates = [accepted(made) for made in offers]
     # Signed by nobody: a decision reads what was verified when it was taken in.
     wanted = [
         replace(template, acceptance=replace(template.acceptance, analyst=one.public.raw, nonce=seeded.randbytes(16)))
         for one in analysts
-        for _ in range(each)
+        for template in templates
     ]
     for first in range(0, len(wanted), _BATCH):
 
