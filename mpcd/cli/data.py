@@ -133,7 +133,8 @@ def versions(context: click.Context, tables: tuple[str, ...], *, as_json: bool) 
         if any(one.get("published") is True and one.get("opt_out_changed") is True for one in maps(item, "versions")):
             click.echo(
                 f"note: the opt-out list has changed since the version of {show(item.get('name'))} that answers was "
-                f"made; `mpcctl data publish {show(item.get('name'))}` applies it"
+                f"made; `mpcctl data publish {show(item.get('name'))}` applies it (where few persons change, with "
+                "--force and the reason)"
             )
 
 

@@ -389,7 +389,7 @@ class DataDesk:
     def _own(self, name: str) -> Table:
         if name not in self._data.own_tables:
             raise NotFound(
-                f"this party gives no table named {name}; the roster lists: {', '.join(self._data.own_tables) or 'none'}"
+                f"this party gives no table named {name}; it gives: {', '.join(self._data.own_tables) or 'none'}"
             )
         return self._roster.table(name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from functools import partial
@@ -240,3 +241,44 @@ async def test_nothing_is_asked_where_no_licence_is_bound(house: House) -> None:
     house.desk.bound_to_others = nothing
     answer = await house.desk.publish("t", [house.export(range(20))], None)
     assert answer["licences_outdated"] == []
+
+
+async def test_a_refusal_says_that_the_copy_stays(house: House) -> None:
+    await house.publish(range(30))
+    with pytest.raises(DataInvalid, match=r"The rows were read and stay here as version .* data retire t --version"):
+        await house.publish(range(31))
+    (table,) = await house.desk.versions()
+    assert sorted(one["published"] for one in cast("Any", table["versions"])) == [False, True]
+
+
+async def test_no_rows_are_published_only_if_forced(house: House) -> None:
+    first = await house.publish(range(30))
+    with pytest.raises(DataInvalid, match="has no rows"):
+        await house.publish(range(0))
+    assert house.answers == {"t": first}
+    empty = await house.publish(range(0), forced="the ward was closed")
+    assert house.answers == {"t": empty}
+
+
+async def test_an_older_version_may_hold_who_opted_out(house: House) -> None:
+    first = await house.publish(range(30))
+    second = await house.publish(range(60))
+    await house.desk.opt_out(["3"], add=True, by="uid 0")
+    listed = house.config.opt_out.stat().st_mtime + 60
+    os.utime(house.config.opt_out, (listed, listed))
+    with pytest.raises(DataInvalid, match="may hold persons who opted out since; make a new version"):
+        await house.desk.publish("t", [], first)
+    with pytest.raises(DataInvalid, match="may hold persons who opted out"):
+        await house.desk.publish_newest("t", first)
+    assert house.answers == {"t": second}
+    answer = await house.desk.publish("t", [], first, forced="the new files are wrong")
+    assert "may hold persons who opted out since" in str(answer["notes"])
+    # An empty list holds nobody.
+    await house.desk.opt_out(["3"], add=False, by="uid 0")
+    assert (await house.desk.publish("t", [], second))["notes"] == []
+
+
+async def test_a_table_is_no_person(house: House) -> None:
+    with pytest.raises(RequestInvalid, match="`t` is a table"):
+        await house.desk.opt_out(["t", "3"], add=True, by="uid 0")
+    assert (await house.desk.opted_out(0, 9))["ids"] == []
