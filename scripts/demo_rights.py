@@ -140,7 +140,7 @@ class Act:
         self._heading("Nor can commercial use of it be offered for money")
         legal = self._file("terms.txt", "The parties agree as follows ...\n")
         offer = self._file("commercial.toml", COMMERCIAL_OFFER)
-        self._at(0, "offer", "make", offer, "--legal", legal, expect=4)
+        self._at(0, "offer", "make", offer, "--legal", legal, expect=1)
 
     def _offered(self) -> None:
         self._heading("A university asks for access; the hospitals offer it a licence together: one price, one split")
