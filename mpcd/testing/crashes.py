@@ -550,7 +550,7 @@ class Campaign:
         consortium.set_room(rng.choice((1, 2, 2, 2)))
         with Client.connect(consortium.hospitals[0].api, consortium.profile) as client:
             quote, _, _ = client.quote(QUESTION)
-        victims = rng.sample(range(PARTIES), rng.choice((1, 2, 2, 3))) if kill else []
+        victims = rng.sample(range(PARTIES), rng.choice((1, 1, 1, 2, 3))) if kill else []
         for party in range(PARTIES):
             target: int | str = 10**6
             if party in victims:
