@@ -33,7 +33,7 @@ from mpcd.errors import PeerMalformed, RequestInvalid
 from mpcd.governance import money
 from mpcd.governance.audit import plain_cell
 from mpcd.governance.licence import Deed
-from mpcd.governance.price import FeeKind, Month, Rate, month_fees
+from mpcd.governance.price import FeeKind, Month, month_fees
 from mpcd.governance.quote import Line
 from mpcd.governance.receipt import Receipt, SignedReceipt
 from mpcd.identity import IdentityError, SigningKey, VerifyKey
@@ -464,8 +464,8 @@ def _problems(deed: Deed, month: Month, charges: Sequence[Charge]) -> list[str]:
     if rate.free_period == "month" and free > rate.free_queries:
         found.append(f"{label}: {free} free queries in {month}, {rate.free_queries} are granted")
     charged = sum(line.minor for lines in by_session.values() for line in lines)
-    if rate.max_per_month is not None and charged > _room(rate):
-        ceiling = money.amount(_room(rate), offer.price.currency)
+    if rate.queries_max is not None and charged > rate.queries_max:
+        ceiling = money.amount(rate.queries_max, offer.price.currency)
         found.append(f"{label}: queries of {month} are charged above the monthly maximum of {ceiling}")
     owners = {line.party for lines in by_session.values() for line in lines}
     found += [
@@ -473,11 +473,6 @@ def _problems(deed: Deed, month: Month, charges: Sequence[Charge]) -> list[str]:
         for owner in sorted(owners - set(offer.owners))
     ]
     return found
-
-
-def _room(rate: Rate) -> int:
-    assert rate.max_per_month is not None
-    return max(rate.max_per_month - rate.per_month, 0)
 
 
 # ------------------------------------------------------------------------------------------------ corrections
