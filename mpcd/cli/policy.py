@@ -8,6 +8,7 @@ from typing import Final
 
 import click
 
+from mpcd import limits
 from mpcd.api.types import Map
 from mpcd.cli.shared import connect, json_option, maps, plural, show, texts, write_json, write_table
 from mpcd.errors import RequestInvalid
@@ -82,9 +83,15 @@ def check(context: click.Context, file: Path, as_json: bool) -> None:
     Mistakes are named with their line; `mpcctl reload` brings the configured file into force.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise RequestInvalid(f"{file} cannot be read as UTF-8 text: {error}") from error
+    if len(text) > limits.POLICY_CHECK_CHARACTERS_MAX:
+        raise RequestInvalid(
+            f"{file} has {len(text)} characters, and a daemon that runs checks at most "
+            f"{limits.POLICY_CHECK_CHARACTERS_MAX}; "
+            "use `mpcd check` on its host"
+        )
     with connect(context, admin=True) as client:
         answer = client.call("mpc.v1.PolicyCheck", {"text": text, "path": str(file)})
     if as_json:

@@ -57,9 +57,12 @@ def sign(
     if target.exists():
         raise LocalFault(f"{target} exists; name another file with --out")
     verdict, why = ask(decide, reason)
+    serves = f", {executions} execution{'' if executions == 1 else 's'} of at most {form.executions_max}"
+    serves = serves if verdict == "approve" else ""
+    click.echo(f"\nsigning: {verdict}{serves}")
     signed = rule(form, verdict, key.unlock(key_file, passphrase_file), reason=why, executions=executions)
     write_private(target, RULING + signed.to_bytes())
-    click.echo(f"\nsigned: {verdict}; hand it in with\n  mpcctl approvals submit {target}")
+    click.echo(f"\nsigned: {verdict}{serves}; hand it in with\n  mpcctl approvals submit {target}")
 
 
 def read_form(file: Path) -> Form:
@@ -97,7 +100,8 @@ def shown(form: Form) -> Iterator[str]:
     for table, version in sorted(form.data_versions.items()):
         yield f"data       {printable(table)} {printable(version)}"
     yield f"decide by  {utc(form.closes_at)}"
-    yield f"may serve  {form.executions_max} time{'' if form.executions_max == 1 else 's'}"
+    serve = f"at most {form.executions_max} times; say how often with --executions (1 without)"
+    yield f"may serve  {'once' if form.executions_max == 1 else serve}"
     yield "\nthe question, as the analyst signed it:"
     yield from (f"  {printable(line)}" for line in request.text.split("\n"))
     if form.told:

@@ -30,7 +30,9 @@ def twin(context: click.Context, tables: tuple[str, ...], out: Path, rows: int, 
         described = maps(client.describe(), "tables")
     wanted = [item for item in described if not tables or item.get("name") in tables]
     missing = sorted(set(tables) - {str(item.get("name")) for item in wanted})
-    if missing or not wanted:
+    if not missing and not wanted:
+        raise NotFound("There is no table that you may ask about; ask with `mpcctl analyst request-access`.")
+    if missing:
         raise NotFound(f"There is no table {', '.join(missing)} that you may ask about; see `mpcctl describe`.")
     try:
         out.mkdir(parents=True)

@@ -7,6 +7,7 @@ durable before the book changes.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 
 from mpcd.daemon.journal import StoreJournal
@@ -104,6 +105,13 @@ class AccessDesk:
         """
         rows = await self._journal.read(lambda c: access.requests(c, "pending"))
         found = [row for row in rows if _names(name, row.digest, row.signed.request.analyst)]
+        if not found:
+            every = await self._journal.read(access.requests)
+            over = [
+                row for row in every if row.state != "pending" and _names(name, row.digest, row.signed.request.analyst)
+            ]
+            if over:
+                raise NotFound(f"that request is decided already: {over[-1].state} on {_day(over[-1].changed_at)}")
         if len(found) != 1:
             raise NotFound(
                 f"{'no' if not found else 'more than one'} waiting request has a digest or key that starts with "
@@ -160,3 +168,7 @@ def _names(name: str, digest: bytes, key: VerifyKey) -> bool:
 
 
 _NAME_CHARACTERS_MIN = 5
+
+
+def _day(milliseconds: int) -> str:
+    return dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC).strftime("%Y-%m-%d")

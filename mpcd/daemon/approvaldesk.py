@@ -17,19 +17,20 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 from mpcd import limits
 from mpcd.compile import explain
 from mpcd.compile.physical import PhysicalPlan
 from mpcd.daemon.journal import StoreJournal
 from mpcd.errors import DataInvalid, NotFound, Refusal, SessionFault
-from mpcd.governance import approval, entries
+from mpcd.governance import approval, entries, money
 from mpcd.governance.approval import Count, Form, SignedRuling
 from mpcd.governance.asked import Asked, Decision
 from mpcd.governance.people import AcceptedAnalyst
 from mpcd.governance.policy import Policy, visible_to
 from mpcd.governance.published import Requirement
+from mpcd.governance.quote import Line
 from mpcd.identity import VerifyKey
 from mpcd.identity.request import Request, SignedRequest
 from mpcd.ids import PartyId, SessionId
@@ -239,8 +240,20 @@ class ApprovalDesk:
             data_versions=item.data_versions,
             executions_max=item.requirement.executions_max,
             closes_at=item.pending.closes_at,
-            told=item.pending.told,
+            told=(self._who(item), *item.pending.told),
         )
+
+    def _who(self, item: Item) -> str:
+        """Whom this owner knows the analyst as, in a line."""
+        accepted = self._house.accepted(item.request.analyst, self.now)
+        if accepted is None:
+            return "this owner accepts no analyst with that key any more"
+        facts = accepted.facts
+        parts = [accepted.name, facts.institution, facts.country, facts.project and f"project {facts.project}"]
+        parts.append(f"documents accepted: {', '.join(sorted(facts.evidence)) or 'none'}")
+        return f"the analyst, as this owner accepted them: {', '.join(part for part in parts if part)}"[
+            :_LINE_CHARACTERS_MAX
+        ]
 
     async def submit(self, document: bytes) -> Item:
         """Take in a signed ruling; the same one twice is one.
@@ -387,12 +400,24 @@ def _concerned(connection: sqlite3.Connection, binds: str, subject: bytes) -> li
     return found
 
 
+def _prices(plan: PhysicalPlan, roster: Roster) -> list[str]:
+    """What the owners ask for the answer, as far as one is paid."""
+    keys = {party.id: VerifyKey.from_text(party.signing_key) for party in roster.parties}
+    signed = [line for _, line in cast("list[tuple[int, bytes]]", plan.terms.get("lines", []))]
+    lines = [Line.from_signed(line, keys) for line in signed]
+    return [
+        f"party {int(line.party)} is paid {money.amount(line.minor, line.currency)}, licence {line.licence.hex()[:8]}"
+        for line in lines
+    ]
+
+
 def _told(plan: PhysicalPlan, roster: Roster, rules_of: Mapping[str, PartyId]) -> tuple[str, ...]:
     """What the plan opens, by which rules: as much of it as a form holds."""
     lines = [
         *explain.opened(plan, roster),
         *explain.rules(plan, rules_of),
         *explain.notes(plan.logical, plan.rules.safe_round_base),
+        *_prices(plan, roster),
     ]
     told: list[str] = []
     room = _TOLD_CHARACTERS_MAX

@@ -257,7 +257,7 @@ class NodeBackend:
         return {
             "policy": node.policy.digest(),
             "changed": _list(changed),
-            "warnings": _list(str(notice) for notice in policynews.warnings(node.policy.policy)),
+            "warnings": _list(policynews.located(node.policy.everybody(), time.time())),
         }
 
     def _versions(self) -> dict[str, str]:

@@ -52,7 +52,7 @@ def read_policy(path: Path) -> tuple[Policy, bytes]:
     """The policy in `path` and the very bytes that say so; raises `ConfigurationInvalid` with file and line."""
     try:
         written = path.read_bytes()
-        return Policy.parse(written.decode(), str(path)), written
+        return Policy.parse(written.decode("utf-8-sig"), str(path)), written
     except OSError as error:
         raise ConfigurationInvalid(f"Cannot read the policy: {error.strerror}.", path=str(path)) from error
     except UnicodeDecodeError as error:

@@ -217,19 +217,17 @@ class DataDesk:
         async with self._changing:
             if wanted is not None:
                 version = snapshot.find_version(self._directory, table, wanted)
-                older = await self._older_than_opt_outs(table, version, forced)
-                done = await self._publish(definition, version, forced, by, yes=yes)
-                return {**done, "notes": list(older)}
+                return await self._publish(definition, version, forced, by, yes=yes)
             report = await self._import(definition, paths, keep=True)
             version = cast("DataVersion", report.version)
             try:
-                done = await self._publish(definition, version, forced, by, yes=yes)
+                done = await self._publish(definition, version, forced, by, yes=yes, fresh=True)
             except DataInvalid as error:
                 raise DataInvalid(
                     f"{error}. The rows were read and stay here as version {version[:16]}, which answers nothing; "
                     f"`mpcctl data retire {table} --version {version[:16]} --reason ...` deletes them"
                 ) from error
-            return {**self._report(definition, report), **done}
+            return {**done, **self._report(definition, report)}
 
     async def _older_than_opt_outs(self, table: str, version: DataVersion, forced: str) -> tuple[str, ...]:
         """What is to be said of a version that may hold persons who opted out since; it needs to be forced."""
@@ -252,10 +250,11 @@ class DataDesk:
         definition = self._own(table)
         async with self._changing:
             version = snapshot.find_version(self._directory, table, wanted)
-            await self._older_than_opt_outs(table, version, "")
             return await self._publish(definition, version, "", "operator")
 
-    async def _publish(self, table: Table, version: DataVersion, forced: str, by: str, *, yes: bool = False) -> Map:
+    async def _publish(
+        self, table: Table, version: DataVersion, forced: str, by: str, *, yes: bool = False, fresh: bool = False
+    ) -> Map:
         name = table.name
         bound = await self._bound(name, version, yes=yes)
         manifest = await trio.to_thread.run_sync(snapshot.publishable, self._directory, table, version)
@@ -265,6 +264,7 @@ class DataDesk:
                 f"version {version[:16]} of table {name} was retired ({retired[name, version][1]}); to use it again, "
                 "publish it with --force and a reason"
             )
+        notes = () if fresh else await self._older_than_opt_outs(name, version, forced)
         if manifest.rows == 0 and not forced:
             raise DataInvalid(
                 f"version {version[:16]} of table {name} has no rows, as if an export had failed; to answer from it, "
@@ -288,7 +288,7 @@ class DataDesk:
             raise
         await trio.to_thread.run_sync(snapshot.publish, self._directory, table, version)
         await self._data.open()
-        return {**(await self.versions([name]))[0], **bound}
+        return {**(await self.versions([name]))[0], **bound, "notes": list(notes)}
 
     async def _bound(self, table: str, version: DataVersion, *, yes: bool) -> Map:
         """Names of licences and offers of which this would be the end; raises `DataInvalid` unless that is meant."""

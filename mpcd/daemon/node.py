@@ -389,7 +389,7 @@ class Node:
         finally:
             self.notifier.ready(f"party {self.config.party} serving, {SECURITY}")
         self.log.info("reloaded")
-        for notice in policynews.warnings(self.policy.policy):
+        for notice in policynews.warnings(self.policy.everybody()):
             self.log.warning("policy_refuses", reason=str(notice))
 
     # ------------------------------------------------------------------------------------------ events
@@ -403,7 +403,10 @@ class Node:
         if event.name == "channel-open":
             self.heads.soon()
             self.waiting.poke()
-        if event.name in {"channel-lost", "channel-closed"} and event.party is not None:
+        if event.name == "channel-lost" and event.party is not None:
+            # Whether or not another one took its place: what was on its way is gone, and the peer may have restarted.
+            self._lost(event.party)
+        if event.name == "channel-closed" and event.party is not None:
             self._look_for(event.party)
 
     def _look_for(self, party: PartyId) -> None:
@@ -411,8 +414,11 @@ class Node:
         try:
             self.mesh.channel_hash(party)
         except PeerGone:
-            self.sessions.lost(party)
-            self.questions.lost(party)
+            self._lost(party)
+
+    def _lost(self, party: PartyId) -> None:
+        self.sessions.lost(party)
+        self.questions.lost(party)
 
     def _revoked(self, key: VerifyKey) -> None:
         """An analyst's access has ended: so has what runs for them."""

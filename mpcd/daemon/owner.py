@@ -67,11 +67,12 @@ class LivePolicy:
         """The analyst as this owner accepted them, in the file or else in the book, at `at` (milliseconds UTC)."""
         return self.policy.accepted(analyst) or self.book.accepted(analyst, at)
 
-    def everybody(self) -> Policy:
-        """The policy as if it listed the book's analysts too; for showing whose request it was."""
-        listed = {analyst.key for analyst in self.policy.analysts}
+    def everybody(self, policy: Policy | None = None) -> Policy:
+        """The policy, or another one, as if it listed the book's analysts too: to show whose request it was."""
+        policy = self.policy if policy is None else policy
+        listed = {analyst.key for analyst in policy.analysts}
         more = tuple(entry.accepted() for entry in self.book.entries() if entry.key not in listed)
-        return replace(self.policy, analysts=(*self.policy.analysts, *more)) if more else self.policy
+        return replace(policy, analysts=(*policy.analysts, *more)) if more else policy
 
     def _read(self) -> tuple[Policy, bytes]:
         """What the file says now, if it says it about our roster, and the digest of the bytes that were read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -9,7 +10,7 @@ from typing import Final, TypeVar
 from mpcd.governance import purposes
 from mpcd.governance.budget import Budget, RateLimit, days_text
 from mpcd.governance.disclosure import ENFORCED, RULE_NAMES
-from mpcd.governance.people import AcceptedAnalyst
+from mpcd.governance.people import AcceptedAnalyst, AnalystFacts
 from mpcd.governance.policy import SECURITY_LEVELS, VERBS, Policy, PublishedTable, Security, visible_to
 from mpcd.governance.privacy import RHO_UNITS
 from mpcd.governance.published import Requirement
@@ -34,8 +35,13 @@ class Notice:
 # ------------------------------------------------------------------------------------------------ warnings
 
 
-def warnings(policy: Policy) -> Iterator[Notice]:
-    """Why requests will be refused although the file is well-formed, and what it gives away."""
+def warnings(policy: Policy, today: dt.date | None = None) -> Iterator[Notice]:
+    """Why requests will be refused although the file is well-formed, and what it gives away.
+
+    Args:
+        policy: the file's; with the analysts of the book of access, where that is at hand.
+        today: UTC; without it nothing is said of times that are over.
+    """
     if not policy.analysts:
         yield Notice(
             "the policy accepts no analyst: only those whom `mpcctl analyst accept` has accepted are answered; "
@@ -54,8 +60,14 @@ def warnings(policy: Policy) -> Iterator[Notice]:
             "does not enforce, so it refuses every request; remove it or choose another profile"
         )
     for table in policy.tables.values():
-        for text in _table_warnings(policy, table):
+        for text in (*_table_warnings(policy, table), *_never(table, today)):
             yield Notice(text, table.line)
+
+
+def located(policy: Policy, at: float) -> list[str]:
+    """All warnings at a time in seconds since 1970, each with file and line."""
+    today = dt.datetime.fromtimestamp(at, dt.UTC).date()
+    return [f"{policy.path}:{notice.line}: {notice}" for notice in warnings(policy, today)]
 
 
 def _table_warnings(policy: Policy, table: PublishedTable) -> Iterator[str]:
@@ -85,6 +97,24 @@ def _table_warnings(policy: Policy, table: PublishedTable) -> Iterator[str]:
             f"no [[analyst]] of this policy meets the condition {code} of table `{name}`; write what you found proven "
             "about them, such as commercial = false, or accept analysts with `mpcctl analyst accept`"
         )
+
+
+def _never(table: PublishedTable, today: dt.date | None) -> Iterator[str]:
+    """What is written and never met, or never reached."""
+    over = [one for one in table.conditions if one.code == "TS"]
+    if today is not None and over and purposes.unmet(over, "HMB", AnalystFacts(""), today):
+        ended = _listed(str(one) for one in over)
+        yield f"the time of use of table `{table.name}` is over ({ended}), so every request about it is refused"
+    budget = table.budget
+    for what, period, lifetime in (
+        ("queries", budget.queries, budget.lifetime_queries),
+        ("privacy loss", budget.rho_units, budget.lifetime_rho_units),
+    ):
+        if period is not None and lifetime is not None and lifetime < period:
+            yield (
+                f"the budget of {what} of table `{table.name}` for all time is below that for {budget.period_days} "
+                "days, so the latter is never reached; were they exchanged?"
+            )
 
 
 def _unmeetable(policy: Policy, table: PublishedTable) -> list[str]:

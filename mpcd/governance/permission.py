@@ -131,11 +131,23 @@ def _purpose(table: PublishedTable, asked: Asked) -> Iterator[Refusal]:
 def _conditions(table: PublishedTable, asked: Asked) -> Iterator[Refusal]:
     day = (_EPOCH + dt.timedelta(milliseconds=asked.at)).date()
     for code, needed in purposes.unmet(table.conditions, asked.purpose, asked.facts, day):
+        if code == "TS":
+            yield _too_late(table, asked)
+            continue
         message = (
             f"party {asked.party} publishes `{table.name}` under the condition {code} ({purposes.MODIFIERS[code]}); "
             f"that needs {needed}: show that owner, who must put it on record"
         )
         yield Refusal(asked.party, "condition", f"{table.name}: {code}", message)
+
+
+def _too_late(table: PublishedTable, asked: Asked) -> Refusal:
+    ended = max(one.value for one in table.conditions if one.code == "TS")
+    message = (
+        f"party {asked.party} let `{table.name}` be used until {ended}, which is over; nobody can ask about it any "
+        "more unless that owner extends it"
+    )
+    return Refusal(asked.party, "condition", f"{table.name}: TS", message)
 
 
 def _uses(table: PublishedTable, asked: Asked) -> Iterator[Refusal]:

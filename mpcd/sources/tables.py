@@ -194,7 +194,7 @@ class ImportBlocked(DataInvalid):
 
     @staticmethod
     def _title(report: ImportReport) -> str:
-        return f"table {report.table} was not imported, and nothing was changed:"
+        return f"table {report.table} does not take these files as they are; nothing was changed:"
 
     def for_operator(self) -> str:
         """One line for each problem, with a few of this host's own rows below it; not for a log or a peer."""

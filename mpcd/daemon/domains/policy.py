@@ -30,7 +30,8 @@ class PolicyDomain:
     async def show(self, _caller: Caller, _params: Map) -> Map:
         """The policy in force."""
         live = self._node.policy
-        return _policy_map(live.policy) | {"digest": live.digest()}
+        warnings = _texts(policynews.located(live.everybody(), time.time()))
+        return _policy_map(live.policy) | {"digest": live.digest(), "warnings": warnings}
 
     async def check(self, _caller: Caller, params: Map) -> Map:
         """What a text would mean here; raises `ConfigurationInvalid` with its path and line."""
@@ -38,7 +39,7 @@ class PolicyDomain:
         check_names(policy, self._node.roster)
         return {
             "changes": _texts(policynews.changes(self._node.policy.policy, policy)),
-            "warnings": _warnings(policy),
+            "warnings": _texts(policynews.located(self._node.policy.everybody(policy), time.time())),
         }
 
     async def budgets(self, _caller: Caller, _params: Map) -> Map:
@@ -74,10 +75,6 @@ def _texts(items: Iterable[str]) -> list[Value]:
     return list(items)
 
 
-def _warnings(policy: Policy) -> list[Value]:
-    return [f"{policy.path}:{notice.line}: {notice}" for notice in policynews.warnings(policy)]
-
-
 def _policy_map(policy: Policy) -> Map:
     return {
         "path": policy.path,
@@ -97,7 +94,6 @@ def _policy_map(policy: Policy) -> Map:
         "approvers": [{"name": one.name, "key": str(one.key)} for one in policy.approvers],
         "stewards": [{"name": one.name, "contact": one.contact} for one in policy.stewards],
         "tables": [_table_map(table) for table in policy.tables.values()],
-        "warnings": _warnings(policy),
     }
 
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from mpcd.daemon.policynews import changes, warnings
+from mpcd.daemon.policynews import changes, located, warnings
 from mpcd.governance.policy import Policy
 from mpcd.identity import SigningKey
 
@@ -131,3 +131,18 @@ def test_a_condition_that_somebody_meets_needs_no_warning() -> None:
     assert placed(conditions.replace('name = "Anna"', 'name = "Anna"\ncommercial = false')) == []
     hidden = conditions.replace('name = "Anna"', 'name = "Anna"\ntables = ["t"]')
     assert placed(hidden) == []
+
+
+def test_what_is_over_or_never_reached_is_said_with_its_line() -> None:
+    text = (
+        'purposes = ["HMB"]\nconditions = ["TS:2020-01-01"]\n[[table]]\nname = "t"\nuses = { age = ["filter"] }\n'
+        "budget = { queries = 30, lifetime_queries = 5 }\n"
+    )
+    policy = Policy.parse(text, "p.toml")
+    found = located(policy, 1_795_348_800.0)
+    (over,) = [one for one in found if "time of use of table `t` is over (TS:2020-01-01)" in one]
+    assert over.startswith("p.toml:3:")
+    assert any("for all time is below that for" in one for one in found)
+    # Before its end, and without a clock, nothing is said of it.
+    assert not any("is over" in one for one in located(policy, 1_000_000_000.0))
+    assert not any("is over" in str(one) for one in warnings(policy))

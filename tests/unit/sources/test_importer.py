@@ -185,7 +185,7 @@ def test_a_blocked_import_is_read_line_by_line(tmp_path: Path) -> None:
     with pytest.raises(ImportBlocked) as caught:
         load(tmp_path, table, 'born,crea,sex\n1949-12-31,1,male\n1950-01-01,200.001,f\n1950-01-01,7,"f\nm"\n')
     assert caught.value.for_operator().splitlines() == [
-        "table visits was not imported, and nothing was changed:",
+        "table visits does not take these files as they are; nothing was changed:",
         "  column gone: missing column; export.csv has no column 'gone'; set its `source`",
         "  column born: out of bounds (1 row); the roster allows 1950-01-01 to 1980-01-01",
         "    row 1: 1949-12-31",

@@ -58,7 +58,7 @@ class Journal:
 @pytest.fixture
 def node() -> Any:
     policy = Policy.parse(TEXT, "policy.toml")
-    live = SimpleNamespace(policy=policy, digest=lambda: b"\7" * 32)
+    live = SimpleNamespace(policy=policy, digest=lambda: b"\7" * 32, everybody=lambda other=None: other or policy)
     owners = (PartyId(0), PartyId(1), PartyId(2))
     roster = SimpleNamespace(tables=(Table("t", 100, True, True, None, owners, (Column("x", "integer", 0, 9),)),))
     made = SimpleNamespace(policy=live, roster=roster, config=SimpleNamespace(party=PartyId(2)), journal=Journal())
