@@ -106,8 +106,9 @@ def _digest(rows: list[Map], who: str) -> bytes:
 @click.command()
 @click.argument("who")
 @click.option(
-    "--table", "tables", multiple=True, help="A table that they may ask about (default: all of this owner's)."
+    "--table", "tables", multiple=True, help="A table that they may ask about (default: those that they asked for)."
 )
+@click.option("--all-tables", is_flag=True, help="All tables of this owner, also those to come.")
 @click.option("--until", metavar="DAY", type=click.DateTime(["%Y-%m-%d"]), help="First day on which it is over (UTC).")
 @click.option("--rate-class", type=click.Choice(["standard", "reduced"]), default="standard", show_default=True)
 @click.option("--evidence", multiple=True, metavar="CODE", help="A document that you have read and accept.")
@@ -121,6 +122,7 @@ def accept(
     context: click.Context,
     who: str,
     tables: tuple[str, ...],
+    all_tables: bool,
     until: dt.datetime | None,
     rate_class: str,
     evidence: tuple[str, ...],
@@ -137,6 +139,10 @@ def accept(
         "evidence": [code.upper() for code in evidence],
         "same_person": same_person,
     }
+    if tables and all_tables:
+        raise click.UsageError("--table and --all-tables exclude each other.")
+    if all_tables:
+        params["all_tables"] = True
     if tables:
         params["tables"] = list[Value](tables)
     if until is not None:

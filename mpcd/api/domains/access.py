@@ -47,6 +47,7 @@ VERBS: Final[tuple[Verb, ...]] = (
             Parameter("non_profit", "truth", 1, required=False),
             Parameter("genetic", "truth", 1, required=False),
             Parameter("same_person", "truth", 1, required=False),
+            Parameter("all_tables", "truth", 1, required=False),
         ),
     ),
     Verb("Refuse", "admin", (_WHO, Parameter("reason", "text", _REASON_CHARACTERS))),

@@ -6,7 +6,8 @@ Each owner keeps, decides and answers for itself; a party that is away is said t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, cast
 
 from mpcd import limits
@@ -138,10 +139,23 @@ class AccessDomain:
                 "this request replaces a key that did not agree to it (it is lost, they say): find out by telephone or "
                 "in person that it is the same person, then accept with --same-person"
             )
-        entry = await self._node.access.grant(row, self._terms(params), _by(caller))
+        terms = self._terms(params)
+        if terms.tables is None and params.get("all_tables") is not True and row.signed.request.tables is not None:
+            # What was asked for is what is given, unless the owner says more.
+            terms = replace(terms, tables=self._asked_for(row.signed.request.tables))
+        entry = await self._node.access.grant(row, terms, _by(caller))
         # An entry ends an entry; what the policy file lists only its operator can take out.
         listed = entry.replaces is not None and self._node.policy.policy.accepted(entry.replaces) is not None
         return {"analyst": _entry_map(entry), "replaced_still_in_policy_file": listed}
+
+    def _asked_for(self, tables: Sequence[str]) -> frozenset[str]:
+        given = frozenset(tables) & self._node.policy.policy.tables.keys()
+        if not given:
+            raise RequestInvalid(
+                f"the request asks for {', '.join(tables)}, and the policy publishes no such table; name others with "
+                "--table, or say --all-tables"
+            )
+        return given
 
     def _terms(self, params: Map) -> Terms:
         rate_class = params.get("rate_class", "standard")

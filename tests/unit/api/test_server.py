@@ -208,6 +208,7 @@ async def test_administration_passes_its_parameters(serve: Any, backend: Any) ->
             (Method.TABLE_PUBLISH, {"table": "t"}),
             (Method.RELOAD, {}),
             (Method.DRAIN, {}),
+            (Method.DRAIN, {"off": True}),
         ]
         for index, (method, params) in enumerate(calls):
             assert (await raw.call(Request(index, method, params))).error is None
@@ -220,6 +221,7 @@ async def test_administration_passes_its_parameters(serve: Any, backend: Any) ->
         ("table_publish", ("t", None)),
         ("reload", ()),
         ("drain", ()),
+        ("drain", ("off",)),
     ]
 
 

@@ -24,7 +24,9 @@ STEWARD = Caller(uid=7, gid=7, pid=1, role="admin")
 ANYBODY = Caller(uid=1000, gid=1000, pid=2, role="client")
 
 
-def signed(name: str, *, old: SigningKey | None = None, replaces: str | None = None) -> SignedAccessRequest:
+def signed(
+    name: str, *, old: SigningKey | None = None, replaces: str | None = None, tables: tuple[str, ...] | None = None
+) -> SignedAccessRequest:
     return AccessRequest(
         consortium=CONSORTIUM,
         analyst=key(name).public,
@@ -38,6 +40,7 @@ def signed(name: str, *, old: SigningKey | None = None, replaces: str | None = N
         reduced_rate=True,
         commercial=False,
         replaces=None if replaces is None else key(replaces).public,
+        tables=tables,
     ).sign(key(name), old)
 
 
@@ -176,3 +179,15 @@ async def test_a_request_that_nobody_signed_is_kept_nowhere(node: FakeNode) -> N
 
 def _fields(request: AccessRequest) -> dict[str, Any]:
     return {field.name: getattr(request, field.name) for field in fields(request)}
+
+
+async def test_what_was_asked_for_is_what_is_given_unless_the_owner_says_more(node: FakeNode) -> None:
+    published = next(iter(node.policy.policy.tables))
+    who = await bring(node, signed("anna", tables=(published, "elsewhere")))
+    assert (await accept(node, who))["analyst"]["tables"] == [published]
+    with pytest.raises(NotFound, match=r"decided already: accepted on 20"):
+        await accept(node, who)
+    who = await bring(node, signed("bert", tables=("elsewhere",)))
+    with pytest.raises(RequestInvalid, match="--all-tables"):
+        await accept(node, who)
+    assert (await accept(node, who, all_tables=True))["analyst"]["tables"] is None
