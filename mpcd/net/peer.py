@@ -168,14 +168,15 @@ class Peer:
         self._past_received += channel.wire_bytes_received
         self.draining.discard(channel)
         confirmation = self._confirmations.pop(channel, None)
+        if self.current is channel:
+            # Before anybody is told, who then looks whether there is another one.
+            self._early.clear()
+            self._set_current(None)
         if failure is None:
             self._report("channel-closed", f"channel {_short(channel)} has closed", channel)
         else:
             self.last_failure = str(failure)
             self._report("channel-lost", f"channel {_short(channel)} was lost: {failure}", channel)
-        if self.current is channel:
-            self._early.clear()
-            self._set_current(None)
         for session in self._mesh.sessions_on(channel):
             session.channel_lost(channel, failure or PeerGone(self.party, "the channel was closed"))
         if confirmation is not None:

@@ -13,7 +13,7 @@ import trio
 
 from mpcd.errors import PeerFault, PeerGone, PeerMalformed
 from mpcd.ids import PartyId, Role, Step
-from mpcd.net import Pace
+from mpcd.net import Event, Pace
 from mpcd.wire import RecordType, WireMisuse
 
 if TYPE_CHECKING:
@@ -140,6 +140,28 @@ async def test_a_stream_that_ends_without_a_close_is_truncated(network: Network,
         await links.transport(A).exchange(Step("s"), {}, {B: 1})
     assert caught.value.party == 1
     await network.logs[0].wait("channel-lost")
+
+
+async def test_whoever_is_told_of_a_lost_channel_finds_no_current_one(
+    network: Network, middle: Callable[..., Middle]
+) -> None:
+    """The daemon looks for another channel in that very moment, and ends what waits for the peer if there is none."""
+    between = middle(("", 0))
+    await pair(network, between)
+    peer = network.meshes[0].peer(ONE)
+    found: list[object] = []
+    told = peer._emit
+
+    def tell(event: Event) -> None:
+        if event.name == "channel-lost":
+            found.append(peer.current)
+        told(event)
+
+    peer._emit = tell
+    between.meddle = lambda _way, _piece: None
+    network.meshes[1].peer(ZERO).current.ping()  # type: ignore[union-attr]
+    await network.logs[0].wait("channel-lost")
+    assert found == [None]
 
 
 async def test_the_wire_shows_nothing_and_the_recorder_everything(
