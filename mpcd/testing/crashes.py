@@ -242,6 +242,8 @@ class Consortium:
         """Digests of the sealed bytes that left, by party and session."""
         self.steps = [0] * PARTIES
         self._lines: dict[int, socket.socket] = {}
+        self._deaths = [0] * PARTIES
+        self._ending = False
         self._news = threading.Condition()
         self.pids = [0] * PARTIES
         self._control = socket.socket(socket.AF_UNIX)
@@ -329,6 +331,7 @@ class Consortium:
     def end(self) -> None:
         """Kill what runs, wait for the starter."""
         assert self._starter.stdin is not None
+        self._ending = True
         self._starter.stdin.close()  # it ends, and its daemons die with it
         self._starter.wait(timeout=60)
         self._control.close()
@@ -345,17 +348,24 @@ class Consortium:
         with self._news:
             self._lines[party] = line
             self._news.notify_all()
-        for said in reader:
-            word, _, rest = said.rstrip("\n").partition(" ")
-            with self._news:
-                if word == "died":
-                    self.died.append((party, rest))
-                elif word == "released":
-                    session, digest = rest.split()
-                    self.released[party, session].add(digest)
-                elif word == "steps":
-                    self.steps[party] = int(rest)
-                self._news.notify_all()
+        deaths = self._deaths[party]
+        with contextlib.suppress(OSError):  # killed with something unread
+            for said in reader:
+                self._heard(party, *said.rstrip("\n").partition(" ")[::2])
+        if not self._ending and self._deaths[party] == deaths:
+            self._heard(party, "died", "a step unheard")
+
+    def _heard(self, party: int, word: str, rest: str) -> None:
+        with self._news:
+            if word == "died":
+                self._deaths[party] += 1
+                self.died.append((party, rest))
+            elif word == "released":
+                session, digest = rest.split()
+                self.released[party, session].add(digest)
+            elif word == "steps":
+                self.steps[party] = int(rest)
+            self._news.notify_all()
 
     def tell(self, party: int, line: str) -> None:
         """Tell the killer in a daemon something."""
