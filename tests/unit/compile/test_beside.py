@@ -6,7 +6,7 @@ import datetime as dt
 import functools
 import itertools
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from mpcd.errors import PlanUnsupported
 from mpcd.governance.history import Definition, Question, Region, question
 from mpcd.ids import PartyId
 from mpcd.plan.domains import value_of
-from mpcd.plan.nodes import And, ColumnRef, Compare, Constant, Expr, IsNotTrue, IsNull, Not, Or, Pred
+from mpcd.plan.nodes import And, ColumnRef, Compare, Expr, IsNotTrue, IsNull, Not, Or, Pred, columns_of
 from mpcd.plan.planner import plan_sql
 from mpcd.roster import Column, Party, Roster, Table
 
@@ -76,13 +76,10 @@ def stands(now: str, *before: str) -> Beside:
 
 
 def number(expr: Expr, row: Row) -> int | None:
-    """An expression over one column, or a column."""
-    if isinstance(expr, ColumnRef):
-        return row[expr.name]
-    if isinstance(expr, Constant):
-        return expr.value
-    names = {ref.name for ref in [expr] if isinstance(ref, ColumnRef)} or {"age"}
-    return value_of(expr, row[next(iter(names))])
+    """An expression over one column at most."""
+    names = sorted(ref.name for ref in columns_of(expr))
+    assert len(names) <= 1
+    return value_of(expr, row[names[0]] if names else None)
 
 
 def truth(pred: Pred, row: Row) -> bool | None:
@@ -120,17 +117,11 @@ def inside(region: Region, row: Row) -> bool:
 def cell_of(definition: Definition, row: Row) -> int:
     cell = 0
     for key in definition.keys:
-        names = sorted({ref.name for ref in _columns(key.expr)})
+        names = sorted({ref.name for ref in columns_of(key.expr)})
         value = row[names[0]] if len(names) == 1 else None
         code = value_of(key.expr, value) if len(names) == 1 else number(key.expr, row)
         cell = cell * key.places + (key.count if code is None else code - key.low)
     return cell
-
-
-def _columns(expr: Expr) -> Iterator[ColumnRef]:
-    from mpcd.plan.nodes import columns_of  # noqa: PLC0415  named like ours
-
-    return iter(columns_of(expr))
 
 
 @functools.cache

@@ -170,9 +170,8 @@ def test_a_definition_of_a_changed_table_is_not_evaluated() -> None:
     relation = history.relation_of(made, ROSTER)
     assert relation is not None
     assert forged.fits(relation)
-    odd = Definition.from_bytes(
-        canonical.encode({**made.to_value(), "sets": [[[[0, "none", [["1", "2"]], False]], []]]})
-    )
+    unknown: canonical.Value = [[[[0, "none", [["1", "2"]], False]], []]]
+    odd = Definition.from_bytes(canonical.encode({**made.to_value(), "sets": unknown}))
     assert not odd.fits(relation)
 
 
