@@ -287,8 +287,9 @@ def test_new_data_needs_a_new_approval(three: Sandbox) -> None:
     text = rows.read_text(encoding="utf-8")
     rows.write_text("".join(text.splitlines(keepends=True)[:-1]), encoding="utf-8")
     with three.admin(1) as client:
-        client.call("mpc.v1.TableImport", {"table": "lung", "paths": [str(rows)]})
-        client.call("mpc.v1.TablePublish", {"table": "lung"})
+        # One person fewer: too near the version before, so somebody takes it on themselves.
+        params: Map = {"table": "lung", "paths": [str(rows)], "forced": "the patient asked", "yes": True}
+        client.call("mpc.v1.DataPublish", params)
     for who in ("Otto", "Ulla"):
         waiting.rule(2, who)
     time.sleep(4)

@@ -27,6 +27,8 @@ def coroutines(path: Path) -> list[ast.AsyncFunctionDef]:
 def test_only_openings_return_values(path: Path) -> None:
     if path.stem in {"opening", "coin"}:  # coins are public, and what stands in a barrier's message is masked
         return
+    if path.stem == "abreast":  # hands on what its branches return, each a coroutine of this list
+        return
     for function in coroutines(path):
         assert function.returns is not None
         returned = ast.unparse(function.returns)
