@@ -207,7 +207,9 @@ async def test_a_runaway_query_dies_and_the_daemon_lives(tmp_path: Path) -> None
     assert beats > 10
     assert all(gone(pid) for pid in victim)
     assert answer.cohorts.tolist() == [[1]]
-    assert [(event["event"], event["reason"]) for event in logs] == [("child_failed", "deadline")]
+    first, *others = [(event["event"], event["reason"]) for event in logs]
+    assert first == ("child_failed", "deadline")
+    assert set(others) <= {("child_failed", "cancelled")}, "but for a spare that was starting when the engine closed"
 
 
 async def test_cancel(tmp_path: Path) -> None:
