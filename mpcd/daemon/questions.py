@@ -14,15 +14,17 @@ what is missing without it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, cast
 
 import trio
 
 from mpcd import limits
+from mpcd.canonical import Value
 from mpcd.errors import Bug, Busy, MethodUnknown, MpcdError, PeerGone, PeerMalformed
 from mpcd.ids import PartyId
+from mpcd.roster import Roster
 from mpcd.session import questions
 from mpcd.session.questions import Map
 from mpcd.wire import WireMisuse
@@ -213,3 +215,19 @@ class Questions:
             too_long = Bug("its answer does not fit in a message; its operator finds the cause in the log")
             with contextlib.suppress(PeerGone):
                 await self._send(party, questions.refusal(cast("bytes", message["id"]), too_long))
+
+
+def by_party(roster: Roster, said: Mapping[PartyId, dict[str, object] | MpcdError]) -> list[Value]:
+    """One map for each party that was asked, in the roster's order: its name, and what it said or why it did not."""
+    listed: list[Value] = []
+    for party in roster.parties:
+        if party.id not in said:
+            continue
+        reply = said[party.id]
+        found: dict[str, Value] = {"party": int(party.id), "name": party.name, "error": "", "message": ""}
+        if isinstance(reply, MpcdError):
+            found |= {"error": reply.code, "message": str(reply)}
+        else:
+            found |= cast("dict[str, Value]", reply)
+        listed.append(found)
+    return listed

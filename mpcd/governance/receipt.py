@@ -89,23 +89,24 @@ class Receipt:
         lines = cast("list[list[int | bytes]]", fields["lines"])
         quote = fields["quote_digest"]
         return cls(
-            session=SessionId(_typed(fields["session"], bytes)),
-            consortium=_typed(fields["consortium"], str),
-            roster_hash=_typed(fields["roster_hash"], bytes),
-            request_digest=RequestDigest(_typed(fields["request_digest"], bytes)),
-            question_digest=_typed(fields["question_digest"], bytes),
-            quote_digest=None if quote is None else _typed(quote, bytes),
-            analyst=_typed(fields["analyst"], bytes),
-            purpose=_typed(fields["purpose"], str),
-            plan_hash=PlanHash(_typed(fields["plan_hash"], bytes)),
-            at=_typed(fields["at"], int),
-            parties=tuple(PartyId(_typed(party, int)) for party in _typed(fields["parties"], list)),
-            data_versions={_typed(owner, int): dict(tables) for owner, tables in versions},
-            lines=[[_typed(party, int), _typed(line, bytes)] for party, line in lines],
+            session=SessionId(typed(fields["session"], bytes)),
+            consortium=typed(fields["consortium"], str),
+            roster_hash=typed(fields["roster_hash"], bytes),
+            request_digest=RequestDigest(typed(fields["request_digest"], bytes)),
+            question_digest=typed(fields["question_digest"], bytes),
+            quote_digest=None if quote is None else typed(quote, bytes),
+            analyst=typed(fields["analyst"], bytes),
+            purpose=typed(fields["purpose"], str),
+            plan_hash=PlanHash(typed(fields["plan_hash"], bytes)),
+            at=typed(fields["at"], int),
+            parties=tuple(PartyId(typed(party, int)) for party in typed(fields["parties"], list)),
+            data_versions={typed(owner, int): dict(tables) for owner, tables in versions},
+            lines=[[typed(party, int), typed(line, bytes)] for party, line in lines],
         )
 
 
-def _typed(value: object, kind: type[_T]) -> _T:
+def typed(value: object, kind: type[_T]) -> _T:
+    """`value`, if it is exactly of this kind; else `TypeError`."""
     if type(value) is not kind:
         raise TypeError
     return value

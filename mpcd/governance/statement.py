@@ -26,7 +26,7 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple, Self, TypeVar, cast
+from typing import Final, Literal, NamedTuple, Self, cast
 
 from mpcd import canonical, limits
 from mpcd.errors import PeerMalformed, RequestInvalid
@@ -35,7 +35,7 @@ from mpcd.governance.audit import plain_cell
 from mpcd.governance.licence import Deed
 from mpcd.governance.price import FeeKind, Month, month_fees
 from mpcd.governance.quote import Line
-from mpcd.governance.receipt import Receipt, SignedReceipt
+from mpcd.governance.receipt import Receipt, SignedReceipt, typed
 from mpcd.identity import IdentityError, SigningKey, VerifyKey
 from mpcd.ids import PartyId, SessionId
 
@@ -46,7 +46,6 @@ _TIME_END: Final = 2**47
 """Milliseconds since 1970: no session and no correction is of the year 6429 or later."""
 CORRECTION_DOMAIN: Final = "receipt-correction"
 RECEIPT_NAME_DOMAIN: Final = "receipt-name"
-_T = TypeVar("_T")
 Standing = Literal["released", "recorded", "withheld"]
 
 
@@ -176,14 +175,14 @@ class Correction:
             outer = cast("dict[str, bytes]", canonical.decode(data))
             fields = cast("dict[str, object]", canonical.decode(outer["correction"]))
             return cls(
-                PartyId(_typed(fields["party"], int)),
-                _typed(fields["licence"], bytes),
-                Month.parse(_typed(fields["month"], str)),
-                _typed(fields["currency"], str),
-                _typed(fields["minor"], int),
-                _typed(fields["reason"], str),
-                _typed(fields["at"], int),
-                _typed(outer["signature"], bytes),
+                PartyId(typed(fields["party"], int)),
+                typed(fields["licence"], bytes),
+                Month.parse(typed(fields["month"], str)),
+                typed(fields["currency"], str),
+                typed(fields["minor"], int),
+                typed(fields["reason"], str),
+                typed(fields["at"], int),
+                typed(outer["signature"], bytes),
             )
         except (canonical.CanonicalError, KeyError, TypeError, ValueError) as error:
             raise RequestInvalid("this is no correction") from error
@@ -319,7 +318,7 @@ class Statement:
                 charges=tuple(_charge(row) for row in fields["charges"]),
                 fees=tuple(_fee(row) for row in fields["fees"]),
                 corrections=tuple(Correction.from_bytes(cast("bytes", data)) for data in fields["corrections"]),
-                problems=tuple(_typed(problem, str) for problem in fields["problems"]),
+                problems=tuple(typed(problem, str) for problem in fields["problems"]),
                 known=tuple(_known(row) for row in fields["licences"]),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -528,63 +527,57 @@ def _receipt_row(session: object, name: object, at: object, standing: object, pa
     if standing not in {"released", "recorded", "withheld"}:
         raise TypeError
     return Listed(
-        SessionId(_typed(session, bytes)),
-        _typed(name, bytes),
+        SessionId(typed(session, bytes)),
+        typed(name, bytes),
         _moment(at),
         standing,
-        tuple(PartyId(_typed(party, int)) for party in _typed(parties, list)),
+        tuple(PartyId(typed(party, int)) for party in typed(parties, list)),
     )
 
 
 def _charge(row: Mapping[str, object]) -> Charge:
     return Charge(
-        SessionId(_typed(row["session"], bytes)),
+        SessionId(typed(row["session"], bytes)),
         _moment(row["at"]),
-        PartyId(_typed(row["party"], int)),
-        _typed(row["licence"], bytes),
-        _typed(row["analyst"], bytes),
+        PartyId(typed(row["party"], int)),
+        typed(row["licence"], bytes),
+        typed(row["analyst"], bytes),
         _currency(row["currency"]),
-        _typed(row["minor"], int),
-        free=_typed(row["free"], bool),
-        capped=_typed(row["capped"], bool),
+        typed(row["minor"], int),
+        free=typed(row["free"], bool),
+        capped=typed(row["capped"], bool),
     )
 
 
 def _fee(row: Mapping[str, object]) -> FeeDue:
     return FeeDue(
-        PartyId(_typed(row["party"], int)),
-        _typed(row["licence"], bytes),
-        cast("FeeKind", _typed(row["kind"], str)),
+        PartyId(typed(row["party"], int)),
+        typed(row["licence"], bytes),
+        cast("FeeKind", typed(row["kind"], str)),
         _currency(row["currency"]),
-        _typed(row["minor"], int),
-        _typed(row["days"], int),
+        typed(row["minor"], int),
+        typed(row["days"], int),
     )
 
 
 def _moment(value: object) -> int:
-    if not 0 <= _typed(value, int) < _TIME_END:
+    if not 0 <= typed(value, int) < _TIME_END:
         raise ValueError
-    return _typed(value, int)
+    return typed(value, int)
 
 
 def _currency(value: object) -> str:
-    money.exponent(_typed(value, str))
-    return _typed(value, str)
+    money.exponent(typed(value, str))
+    return typed(value, str)
 
 
 def _known(row: Mapping[str, object]) -> Known:
     return Known(
-        _typed(row["licence"], bytes),
-        tuple(PartyId(_typed(owner, int)) for owner in _typed(row["owners"], list)),
-        _typed(row["currency"], str),
-        _typed(row["licensee"], str),
-        _typed(row["tax_id"], str),
-        _typed(row["begins_at"], int),
-        _typed(row["until"], int),
+        typed(row["licence"], bytes),
+        tuple(PartyId(typed(owner, int)) for owner in typed(row["owners"], list)),
+        typed(row["currency"], str),
+        typed(row["licensee"], str),
+        typed(row["tax_id"], str),
+        typed(row["begins_at"], int),
+        typed(row["until"], int),
     )
-
-
-def _typed(value: object, kind: type[_T]) -> _T:
-    if type(value) is not kind:
-        raise TypeError
-    return value

@@ -11,9 +11,10 @@ deadline; the daemon and its other sessions do not notice.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,8 @@ from mpcd.sources.child import Child, ChildFailed, ChildSpec
 from mpcd.sources.generate_duckdb import HALF, Output, Statement, TableRows, generate
 from mpcd.sources.pool import Pool
 from mpcd.sources.snapshot import DataSet
+
+T = TypeVar("T")
 
 Integers = npt.NDArray[np.int64]
 
@@ -136,12 +139,15 @@ class DuckdbEngine:
         if roster is None or not all(source.table in self._rows for source in plan.sources):
             raise EngineFailed("a table of this request is not published here; its operator must import and publish it")
         statement = generate(plan, roster, self._rows, self._settings.threads, rows_per_person)
-        now = trio.current_time()
-        latest = now + self._settings.seconds_max
+        return await self._cancellable(deadline, lambda latest: self._ask(plan, statement, latest))
+
+    async def _cancellable(self, deadline: float | None, work: Callable[[float], Awaitable[T]]) -> T:
+        """Do `work`, given its latest end in trio's clock, unless `cancel` ends it."""
+        latest = trio.current_time() + self._settings.seconds_max
         with trio.CancelScope() as scope:
             self._running.add(scope)
             try:
-                return await self._ask(plan, statement, latest if deadline is None else min(deadline, latest))
+                return await work(latest if deadline is None else min(deadline, latest))
             finally:
                 self._running.discard(scope)
         raise ChildFailed("cancelled", "engine_child")
@@ -163,21 +169,17 @@ class DuckdbEngine:
         if roster is None or not all(source.table in self._rows for source in plan.sources):
             raise EngineFailed("a table of this request is not published here; its operator must import and publish it")
         statement = largest.generate(plan, roster, self._rows, tops)
-        latest = trio.current_time() + self._settings.seconds_max
-        latest = latest if deadline is None else min(deadline, latest)
-        with trio.CancelScope() as scope:
-            self._running.add(scope)
-            try:
-                async with self._pool.borrow(latest) as child:
-                    body = {"sql": statement.sql, "columns": statement.columns}
-                    reply = await child.call("aggregate", body, seconds=max(latest - trio.current_time(), 0.001))
-                    found = largest.read(reply, plan, statement, tops)
-                    if found is None:
-                        raise child.distrust()
-                    return found
-            finally:
-                self._running.discard(scope)
-        raise ChildFailed("cancelled", "engine_child")
+
+        async def ask(latest: float) -> tuple[Integers | list[int], ...]:
+            async with self._pool.borrow(latest) as child:
+                body = {"sql": statement.sql, "columns": statement.columns}
+                reply = await child.call("aggregate", body, seconds=max(latest - trio.current_time(), 0.001))
+                found = largest.read(reply, plan, statement, tops)
+                if found is None:
+                    raise child.distrust()
+                return found
+
+        return await self._cancellable(deadline, ask)
 
     async def _ask(self, plan: LogicalPlan, statement: Statement, deadline: float) -> LocalAnswer:
         body = {"sql": statement.sql, "columns": statement.columns}
@@ -206,16 +208,12 @@ class DuckdbEngine:
         names = {name for family in here.values() for name in family.definition.names}
         if roster is None or not names <= self._rows.keys():
             raise EngineFailed("a table of this request is not published here; its operator must import and publish it")
-        latest = trio.current_time() + self._settings.seconds_max
-        latest = latest if deadline is None else min(deadline, latest)
-        with trio.CancelScope() as scope:
-            self._running.add(scope)
-            try:
-                async with self._pool.borrow(latest) as child:
-                    return await self._compare(child, beside, keys, here, roster, threshold, latest)
-            finally:
-                self._running.discard(scope)
-        raise ChildFailed("cancelled", "engine_child")
+
+        async def ask(latest: float) -> Integers:
+            async with self._pool.borrow(latest) as child:
+                return await self._compare(child, beside, keys, here, roster, threshold, latest)
+
+        return await self._cancellable(deadline, ask)
 
     async def _compare(
         self,
@@ -277,16 +275,9 @@ async def open_engine(
 
 def _read(reply: object, plan: LogicalPlan, statement: Statement) -> LocalAnswer | None:
     """The dense arrays of an answer; None if it is not one that this plan can have."""
-    match reply:
-        case {"rows": int(rows), "data": bytes(data)} if len(data) == rows * statement.columns * 8:
-            table = np.frombuffer(data, dtype="<i8").reshape(statement.columns, rows)
-        case _:
-            return None
-    cells = table[0]
-    if rows and (cells.min() < 0 or cells.max() >= plan.cells or len(np.unique(cells)) != rows):
+    dense = largest.dense(reply, statement.columns, plan.cells)
+    if dense is None:
         return None
-    dense = np.zeros((statement.columns, plan.cells), dtype=np.int64)
-    dense[:, cells] = table
     cohorts = np.empty((len(statement.cohorts), plan.cells), dtype=np.int64)
     for row, output in enumerate(statement.cohorts):
         cohorts[row] = _narrow(dense, output)

@@ -79,26 +79,35 @@ def _column(columns: list[str], value: str, *, wide: bool) -> Output:
     return Output("wide", len(columns) - 1, len(columns))
 
 
-def read(reply: object, plan: LogicalPlan, statement: Statement, tops: int) -> tuple[Integers | list[int], ...] | None:
-    """The dense columns of an answer; None if it is not one that this plan can have."""
+def dense(reply: object, columns: int, cells: int) -> Integers | None:
+    """A child's rows, each with its cell first, as one array (columns, cells), zero where no row is.
+
+    None if it is no such table: of another size, with a cell twice or one that is none.
+    """
     match reply:
-        case {"rows": int(rows), "data": bytes(data)} if len(data) == rows * statement.columns * 8:
-            table = np.frombuffer(data, dtype="<i8").reshape(statement.columns, rows)
+        case {"rows": int(rows), "data": bytes(data)} if len(data) == rows * columns * 8:
+            table = np.frombuffer(data, dtype="<i8").reshape(columns, rows)
         case _:
             return None
-    cells = table[0]
-    if rows and (cells.min() < 0 or cells.max() >= plan.cells or len(np.unique(cells)) != rows):
+    places = table[0]
+    if rows and (places.min() < 0 or places.max() >= cells or len(np.unique(places)) != rows):
         return None
-    dense = np.zeros((statement.columns, plan.cells), dtype=np.int64)
-    dense[:, cells] = table
-    if dense.size and dense.min() < 0:
+    made = np.zeros((columns, cells), dtype=np.int64)
+    made[:, places] = table
+    return made
+
+
+def read(reply: object, plan: LogicalPlan, statement: Statement, tops: int) -> tuple[Integers | list[int], ...] | None:
+    """The dense columns of an answer; None if it is not one that this plan can have."""
+    table = dense(reply, statement.columns, plan.cells)
+    if table is None or (table.size and table.min() < 0):
         return None
     found: list[Integers | list[int]] = []
     for place, output in enumerate(statement.values):
         bound = plan.magnitudes[place // (tops + 1)].size * plan.rows_per_owner_max
-        column: Integers | list[int] = dense[output.column]
+        column: Integers | list[int] = table[output.column]
         if output.how == "wide":
-            low, high = dense[output.column].tolist(), dense[output.base].tolist()
+            low, high = table[output.column].tolist(), table[output.base].tolist()
             column = [h * HALF + l for h, l in zip(high, low, strict=True)]
         if max(column) > bound:
             return None

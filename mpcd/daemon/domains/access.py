@@ -14,6 +14,7 @@ from mpcd import limits
 from mpcd.api.types import Caller, Map
 from mpcd.canonical import Value
 from mpcd.daemon.domains.licences import revoke_everywhere
+from mpcd.daemon.questions import by_party
 from mpcd.errors import MpcdError, NotFound, RequestInvalid
 from mpcd.governance.access import RATE_CLASSES, Access, Terms
 from mpcd.governance.licence import Deed
@@ -80,18 +81,7 @@ class AccessDomain:
 
     def _parties(self, mine: Reply | MpcdError, replies: dict[PartyId, Reply | MpcdError]) -> list[Value]:
         """One map a party, ours among them, each with its name and what it said or why it did not."""
-        roster = self._node.roster
-        everything = {**replies, self._me: mine}
-        listed: list[Value] = []
-        for party in roster.parties:
-            said = everything[party.id]
-            found: Map = {"party": int(party.id), "name": party.name, "error": "", "message": ""}
-            if isinstance(said, MpcdError):
-                found |= {"error": said.code, "message": str(said)}
-            else:
-                found |= cast("Map", said)
-            listed.append(found)
-        return listed
+        return by_party(self._node.roster, {**replies, self._me: mine})
 
     # ------------------------------------------------------------------------------------------ from other parties
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 from mpcd import limits
 from mpcd.api.types import Caller, Map
 from mpcd.canonical import Value
+from mpcd.daemon.questions import by_party
 from mpcd.errors import MpcdError, NotFound, RequestInvalid
 from mpcd.governance.licence import Agreement, Deed, Revocation
 from mpcd.governance.offer import SignedOffer, offer_name
@@ -346,21 +347,7 @@ class LicencesDomain:
 
     def _parties(self, mine: Reply | MpcdError | None, replies: dict[PartyId, Reply | MpcdError]) -> list[Value]:
         """One map for each party that was asked, with its name and what it said or why it did not."""
-        everything = dict(replies)
-        if mine is not None:
-            everything[self._me] = mine
-        listed: list[Value] = []
-        for party in self._node.roster.parties:
-            said = everything.get(party.id)
-            if said is None:
-                continue
-            found: Map = {"party": int(party.id), "name": party.name, "error": "", "message": ""}
-            if isinstance(said, MpcdError):
-                found |= {"error": said.code, "message": str(said)}
-            else:
-                found |= cast("Map", said)
-            listed.append(found)
-        return listed
+        return by_party(self._node.roster, replies if mine is None else {**replies, self._me: mine})
 
     # `list` comes last: below it the name is the method's.
 
